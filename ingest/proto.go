@@ -1,0 +1,72 @@
+package ingest
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Proto returns the text of event.proto, made from [Connections].
+func Proto() string {
+	var b strings.Builder
+	b.WriteString(`// Made from the column list in columns.go; do not edit.
+//
+// A message on the wire holds many events, each preceded by its length as a
+// varint (as protobuf's own delimited streams are), with header
+// Content-Type: ` + ContentType + `.
+syntax = "proto3";
+
+package hubscope.v1;
+
+// Event is one terminal fact about one accepted TCP connection.
+message Event {
+`)
+	for i := range Connections {
+		c := &Connections[i]
+		fmt.Fprintf(&b, "  // %s\n  %s %s = %d;%s\n", c.Doc, c.protoType(), snake(c.Name), c.Field, c.protoNote())
+	}
+	b.WriteString("}\n")
+	return b.String()
+}
+
+func (c *Column) protoType() string {
+	switch {
+	case c.long != nil:
+		return "int64"
+	case c.flag != nil:
+		return "bool"
+	case c.list != nil:
+		return "repeated string"
+	case c.time != nil:
+		return "sfixed64"
+	case c.guid != nil:
+		return "bytes"
+	default:
+		return "string"
+	}
+}
+
+func (c *Column) protoNote() string {
+	switch {
+	case c.time != nil:
+		return " // 100 ns since 1970-01-01 UTC"
+	case c.guid != nil:
+		return " // 16 bytes"
+	default:
+		return ""
+	}
+}
+
+// snake turns a column name into protobuf's field spelling: TlsVersion, tls_version.
+func snake(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		if r >= 'A' && r <= 'Z' {
+			if i > 0 {
+				b.WriteByte('_')
+			}
+			r += 'a' - 'A'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
