@@ -1,0 +1,64 @@
+# hubscope. `make help` lists the targets.
+#
+# Everything is installed by need and remembered in .stamp/, so that a second
+# run needs no network.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export CGO_ENABLED := 0
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+NPM_FOLDERS := $(patsubst %/package-lock.json,%,$(shell git ls-files '*package-lock.json' 2>/dev/null || find . -name package-lock.json -not -path '*/node_modules/*'))
+NPM_STAMPS := $(foreach f,$(NPM_FOLDERS),.stamp/$(subst /,_,$(f)))
+ENGINE := .stamp/deploy_engine
+# go test's own limit for one package; the whole suite is to stay under 30 minutes.
+TEST_TIMEOUT ?= 20m
+FUZZ_TIME ?= 60s
+
+.PHONY: help up build test lint fmt bench fuzz clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: build $(ENGINE) ## run the whole stack with a live demo fleet (Ctrl-C stops it)
+	@bin/hubscope up --demo $(UP_FLAGS)
+
+build: ## build bin/hubscope
+	@mkdir -p bin
+	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/hubscope ./deploy/hubscope
+
+test: build $(NPM_STAMPS) ## run every test, and print the slowest
+	@code=0; go tool gotestsum --format pkgname --format-hide-empty-pkg --jsonfile .stamp/test.json -- -p 2 -timeout $(TEST_TIMEOUT) ./... || code=$$?; \
+	echo; echo "slowest tests:"; go tool gotestsum tool slowest --num 15 --threshold 1s --jsonfile .stamp/test.json; exit $$code
+
+lint: ## gofmt, go vet, staticcheck, go mod tidy
+	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "gofmt wants to change:"; echo "$$files"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+	go mod tidy -diff
+
+fmt: ## gofmt all files
+	gofmt -w $$(git ls-files '*.go')
+
+bench: build $(NPM_STAMPS) ## measure against the peers; prints ratios
+	go run ./deploy/bench
+
+fuzz: $(ENGINE) ## run every fuzz target for FUZZ_TIME (60s)
+	@for pkg in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZ_TIME) "$$pkg"; \
+	  done; done
+
+clean: ## remove what make has built and installed (not hubscope-data)
+	rm -rf bin .stamp $(addsuffix /node_modules,$(NPM_FOLDERS))
+
+# One rule for every npm folder: install exactly what its lock file says.
+define npm_rule
+.stamp/$(subst /,_,$(1)): $(1)/package-lock.json $(1)/package.json
+	@mkdir -p .stamp
+	@command -v npm >/dev/null || { echo "npm is needed to install $(1); install Node.js 20 or newer"; exit 1; }
+	npm --prefix $(1) ci --no-audit --no-fund --loglevel=error
+	@touch $$@
+endef
+$(foreach f,$(NPM_FOLDERS),$(eval $(call npm_rule,$(f))))
