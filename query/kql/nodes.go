@@ -25,7 +25,15 @@ type Node interface {
 type Query struct {
 	Span
 	Text       string // the text that Parse was given; spans index it
+	Directives []*Directive
 	Statements []Statement
+}
+
+// Directive is a line that starts with # in front of a query: an instruction to
+// a client, which has no meaning here.
+type Directive struct {
+	Span
+	Text string
 }
 
 // Statement is one of *LetStatement, *ExprStatement, *SetStatement,
@@ -103,7 +111,8 @@ func (*RestrictStatement) statement() {}
 
 // Name is an identifier as it is declared or used: `abc`, or with Quoted set,
 // ['a b'] or ["a b"], whose unescaped text is Text. Names with a dot inside
-// (hint.strategy, or Contoso.Func in invoke) keep it in Text.
+// (hint.strategy) keep it in Text. {abc}, a parameter that a client such as an
+// Azure workbook should have filled in, keeps its braces in Text.
 type Name struct {
 	Span
 	Text   string
@@ -185,6 +194,10 @@ type Literal struct {
 	Real   float64
 	Text   string
 	Raw    string // the source text of the literal
+
+	// Problem says why Raw has no value of its type, e.g. datetime(soon); "" if
+	// it has one. Such text is KQL; the binder reports it.
+	Problem string
 }
 
 // Dynamic is dynamic(Value). Value is a *Literal, *Array or *Object, or nested
@@ -840,11 +853,11 @@ type FindColumn struct {
 	Pack   bool
 }
 
-// InvokeOp is `invoke Call`. The name of Call may have dots.
+// InvokeOp is `invoke Call`: a *Call, or a *Path of calls.
 type InvokeOp struct {
 	Span
 	Keyword
-	Call *Call
+	Call Expr
 }
 
 // PartitionOp is `partition Params by By (Sub)`, or `{ Sub }` with Braces set.
