@@ -259,6 +259,9 @@ func judgeThumbprint(id *Identity, device *Device, a Attempt, now time.Time) *Re
 	return nil
 }
 
+// maxChain bounds what a stranger can make us verify.
+const maxChain = 10
+
 // judgeChain follows RFC 5280 as Go's verifier does, with the hub's verified CAs
 // as trust anchors and the certificates that the client presented as
 // intermediates. A leaf without an extended key usage is good for any purpose
@@ -279,6 +282,9 @@ func judgeChain(id *Identity, trust *trust, device *Device, a Attempt, now time.
 		return unauthorized("device %q authenticates with an X.509 certificate, and the client presented none", device.ID)
 	}
 	leaf := a.Chain[0]
+	if len(a.Chain) > maxChain {
+		return unauthorized("the client presented %d certificates; %d are enough", len(a.Chain), maxChain)
+	}
 	chains, err := trust.verify(leaf, a.Chain[1:], now, x509.ExtKeyUsageClientAuth, true)
 	if err != nil {
 		// Say as much as can be known: with other dates, purposes or anchors.
@@ -488,17 +494,18 @@ func (t *trust) verify(leaf *x509.Certificate, presented []*x509.Certificate, no
 // leads to, if it does. An attacker gains nothing here: all of this is refused.
 func (t *trust) explain(leaf *x509.Certificate, presented []*x509.Certificate, now time.Time, err error) (fault, ca string) {
 	// Does it lead to one of ours, when dates and purposes do not matter?
-	at := leaf.NotBefore
-	if now.Before(leaf.NotAfter) && now.After(at) {
-		at = now
-	}
+search:
 	for _, verified := range []bool{true, false} {
-		if chains, err := t.verify(leaf, presented, at, x509.ExtKeyUsageAny, verified); err == nil {
+		for _, at := range []time.Time{now, leaf.NotBefore, leaf.NotAfter} {
+			chains, err := t.verify(leaf, presented, at, x509.ExtKeyUsageAny, verified)
+			if err != nil {
+				continue
+			}
 			ca = t.name(chains[0])
 			if !verified {
 				return fmt.Sprintf("the certificate was issued by CA %q, which is not verified", ca), ca
 			}
-			break
+			break search
 		}
 	}
 	if fault := datesFault("the certificate", leaf, now); fault != "" {

@@ -97,11 +97,10 @@ func ParseCertificate(data []byte) (*x509.Certificate, error) {
 
 // decodePEM returns the DER in data, which is PEM, DER, or base64 of either.
 func decodePEM(data []byte, blockType string) ([]byte, error) {
-	data = bytes.TrimSpace(data)
-	if len(data) == 0 {
+	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, errors.New("is empty")
 	}
-	if data[0] == 0x30 { // a DER sequence
+	if data[0] == 0x30 { // a DER sequence, which may well end in a "space"
 		return data, nil
 	}
 	var other string
@@ -123,8 +122,8 @@ func decodePEM(data []byte, blockType string) ([]byte, error) {
 	decoded := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 	n, err := base64.StdEncoding.Decode(decoded, text)
 	if err == nil {
-		decoded = bytes.TrimSpace(decoded[:n])
-		if len(decoded) > 0 && decoded[0] == 0x30 {
+		decoded = decoded[:n]
+		if n > 0 && decoded[0] == 0x30 {
 			return decoded, nil
 		}
 		if block, _ := pem.Decode(decoded); block != nil && block.Type == blockType {

@@ -3,6 +3,7 @@ package registry
 import (
 	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -163,7 +164,8 @@ func (h *Hub) Validate() error {
 		return invalid("hostNames", "at least one host name is needed")
 	}
 	for _, n := range h.HostNames {
-		if n == "" || len(n) > 253 || strings.ContainsAny(n, " /;:=\t\r\n") {
+		_, err := netip.ParseAddr(n)
+		if n == "" || len(n) > 253 || err != nil && strings.ContainsAny(n, " /;:=[]\t\r\n") {
 			return invalid("hostNames", "%q is not a host name", n)
 		}
 	}

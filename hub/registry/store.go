@@ -48,7 +48,8 @@ type Store interface {
 	// that is changed while somebody pages is seen again, none is missed.
 	List(ctx context.Context, kind Kind, hub string, after uint64, limit int) ([]Record, error)
 	// Watch delivers changes made after the call to the returned channel until
-	// ctx ends. A Sync event says that changes may have been missed, for
+	// ctx ends. Of changes of one record in quick succession only the last one is
+	// certain to come. A Sync event says that changes may have been missed, for
 	// instance while the connection was down: the reader must load again what
 	// it remembers. The first event is always a Sync, sent when the watch stands.
 	Watch(ctx context.Context) (<-chan Event, error)
