@@ -61,8 +61,9 @@ var errHello = errors.New("malformed ClientHello")
 func helloError(what string) error { return fmt.Errorf("%w: %s", errHello, what) }
 
 // ParseHello decodes a ClientHello handshake message, its 4-byte header
-// included (RFC 8446 4.1.2). Extensions that are not read here are only
-// counted. Data behind the message is an error.
+// included (RFC 8446 4.1.2). It checks the structure and leaves the sense of the
+// values to the engines. Extensions that are not read here are only counted.
+// Data behind the message is an error.
 func ParseHello(message []byte) (*Hello, error) {
 	s := cryptobyte.String(message)
 	var typ uint8
@@ -72,13 +73,13 @@ func ParseHello(message []byte) (*Hello, error) {
 	}
 	h := new(Hello)
 	var session, suites, compression cryptobyte.String
-	if !body.ReadUint16(&h.LegacyVersion) || !body.Skip(32) || !body.ReadUint8LengthPrefixed(&session) || len(session) > 32 {
+	if !body.ReadUint16(&h.LegacyVersion) || !body.Skip(32) || !body.ReadUint8LengthPrefixed(&session) {
 		return nil, helloError("version, random or session id")
 	}
-	if !body.ReadUint16LengthPrefixed(&suites) || len(suites) < 2 || len(suites)%2 != 0 {
+	if !body.ReadUint16LengthPrefixed(&suites) || len(suites)%2 != 0 {
 		return nil, helloError("cipher suites")
 	}
-	if !body.ReadUint8LengthPrefixed(&compression) || len(compression) == 0 {
+	if !body.ReadUint8LengthPrefixed(&compression) {
 		return nil, helloError("compression methods")
 	}
 	h.Suites = readUint16s(suites)

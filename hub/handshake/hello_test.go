@@ -377,8 +377,8 @@ func FuzzParseHello(f *testing.F) {
 				}
 			}
 		}
-		if len(message) > MaxHello {
-			return
+		if len(message) < 4 || len(message) > MaxHello || len(message) != 4+(int(message[1])<<16|int(message[2])<<8|int(message[3])) {
+			return // crypto/tls takes the message and leaves what follows
 		}
 		var info *tls.ClientHelloInfo
 		conn := tls.Server(&script{data: inRecords(message, 1<<14), chunk: 1 << 20, end: io.EOF}, &tls.Config{

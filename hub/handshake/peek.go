@@ -146,7 +146,7 @@ func Peek(t *Transport) (hello *Hello, kind Kind, err error) {
 			if message[0] != handshakeClientHello {
 				return nil, kind, helloError("another handshake message")
 			}
-			if need = 4 + int(message[1])<<16 + int(message[2])<<8 + int(message[3]); need > MaxHello {
+			if need = 4 + (int(message[1])<<16 | int(message[2])<<8 | int(message[3])); need > MaxHello {
 				return nil, kind, errTooLong
 			}
 		}

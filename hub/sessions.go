@@ -1,0 +1,193 @@
+package hub
+
+import (
+	"sync"
+
+	"hubscope/hub/registry"
+)
+
+// sessions are the open ones of a server.
+type sessions struct {
+	mu        sync.Mutex
+	exclusive map[deviceKey]*Session
+	shared    map[deviceKey][]*Session
+	count     map[string]int64 // by hub
+}
+
+type deviceKey struct{ hub, device, module string }
+
+func (s *Session) key() deviceKey { return deviceKey{s.id.Hub, s.id.DeviceID, s.module} }
+
+func (x *sessions) init() {
+	x.exclusive, x.shared, x.count = map[deviceKey]*Session{}, map[deviceKey][]*Session{}, map[string]int64{}
+}
+
+// add enters a session and numbers its connect. If it takes the place of
+// another one, that one is returned, its end numbered before.
+func (x *sessions) add(s *Session, next func() int64) (old *Session) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	key := s.key()
+	if s.exclusive {
+		if old = x.exclusive[key]; old != nil {
+			old.endSeq = next()
+		}
+		x.exclusive[key] = s
+	} else {
+		x.shared[key] = append(x.shared[key], s)
+	}
+	x.count[key.hub]++
+	s.connectSeq = next()
+	return old
+}
+
+// remove takes a session out, if it is still in.
+func (x *sessions) remove(s *Session) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	key := s.key()
+	x.count[key.hub]--
+	if s.exclusive {
+		if x.exclusive[key] == s {
+			delete(x.exclusive, key)
+		}
+		return
+	}
+	list := x.shared[key]
+	for i, o := range list {
+		if o == s {
+			list = append(list[:i:i], list[i+1:]...)
+			break
+		}
+	}
+	if len(list) == 0 {
+		delete(x.shared, key)
+	} else {
+		x.shared[key] = list
+	}
+}
+
+// endNumber returns the sequence number of a session's end: the reserved one,
+// or a new one.
+func (x *sessions) endNumber(s *Session, next func() int64) int64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if s.endSeq == 0 {
+		s.endSeq = next()
+	}
+	return s.endSeq
+}
+
+// concerned returns the sessions that a change concerns.
+func (x *sessions) concerned(c registry.Change) []*Session {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var list []*Session
+	match := func(k deviceKey) bool {
+		return (c.Hub == "" || k.hub == c.Hub) && (c.DeviceID == "" || k.device == c.DeviceID)
+	}
+	if c.DeviceID != "" { // the usual case: no walk
+		key := deviceKey{hub: c.Hub, device: c.DeviceID}
+		if s := x.exclusive[key]; s != nil {
+			list = append(list, s)
+		}
+		return append(list, x.shared[key]...)
+	}
+	for k, s := range x.exclusive {
+		if match(k) {
+			list = append(list, s)
+		}
+	}
+	for k, shared := range x.shared {
+		if match(k) {
+			list = append(list, shared...)
+		}
+	}
+	return list
+}
+
+// open returns the number of open sessions by hub.
+func (x *sessions) open() map[string]int64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	counts := make(map[string]int64, len(x.count))
+	for h, n := range x.count {
+		counts[h] = n
+	}
+	return counts
+}
+
+// changes collects what the registry tells, so that its caller does not wait.
+// Equal changes are kept once; beyond maxChanges all sessions are looked at.
+type changes struct {
+	mu    sync.Mutex
+	set   map[registry.Change]struct{}
+	ready chan struct{}
+}
+
+const maxChanges = 10_000
+
+func (q *changes) init() {
+	q.set, q.ready = map[registry.Change]struct{}{}, make(chan struct{}, 1)
+}
+
+func (q *changes) add(c registry.Change) {
+	c.Kind = "" // what kind of record it is does not matter here
+	q.mu.Lock()
+	if len(q.set) >= maxChanges {
+		q.set = map[registry.Change]struct{}{}
+		c = registry.Change{}
+	}
+	q.set[c] = struct{}{}
+	q.mu.Unlock()
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (q *changes) take() []registry.Change {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	list := make([]registry.Change, 0, len(q.set))
+	for c := range q.set {
+		list = append(list, c)
+	}
+	clear(q.set)
+	return list
+}
+
+// recheckers is how many sessions are rechecked at a time: a device that is not
+// in the registry's memory costs a round trip.
+const recheckers = 8
+
+// followRegistry ends the sessions that a change of the registry no longer
+// stands behind.
+func (s *Server) followRegistry() {
+	for {
+		select {
+		case <-s.changes.ready:
+		case <-s.stop:
+			return
+		}
+		for _, change := range s.changes.take() {
+			todo := make(chan *Session)
+			var workers sync.WaitGroup
+			list := s.sessions.concerned(change)
+			for range min(recheckers, len(list)) {
+				workers.Go(func() {
+					for session := range todo {
+						if r := s.config.Registry.Recheck(s.base, session.id); r != nil {
+							session.end(cutEnd(r))
+						}
+					}
+				})
+			}
+			for _, session := range list {
+				todo <- session
+			}
+			close(todo)
+			workers.Wait()
+		}
+	}
+}
