@@ -25,7 +25,7 @@ func (p *parser) unnamed() Expr {
 func (p *parser) or() Expr {
 	start := p.pos
 	x := p.and()
-	for p.kind() == tOr {
+	for p.kind() == tOr && !p.failed {
 		x = p.binary(start, x, OpOr, p.and)
 	}
 	return x
@@ -34,7 +34,7 @@ func (p *parser) or() Expr {
 func (p *parser) and() Expr {
 	start := p.pos
 	x := p.equality()
-	for p.kind() == tAnd {
+	for p.kind() == tAnd && !p.failed {
 		x = p.binary(start, x, OpAnd, p.equality)
 	}
 	return x
@@ -56,6 +56,9 @@ func (p *parser) equality() Expr {
 		x = p.star()
 	} else {
 		x = p.relational()
+	}
+	if p.failed {
+		return x
 	}
 	switch t := p.tok(); t.kind {
 	case tEqEq:
@@ -113,6 +116,9 @@ func (p *parser) inList() []Expr {
 func (p *parser) relational() Expr {
 	start := p.pos
 	x := p.sum()
+	if p.failed {
+		return x
+	}
 	switch p.kind() {
 	case tLt:
 		return p.binary(start, x, OpLt, p.sum)
@@ -129,7 +135,7 @@ func (p *parser) relational() Expr {
 func (p *parser) sum() Expr {
 	start := p.pos
 	x := p.product()
-	for {
+	for !p.failed {
 		switch p.kind() {
 		case tPlus:
 			x = p.binary(start, x, OpAdd, p.product)
@@ -139,12 +145,13 @@ func (p *parser) sum() Expr {
 			return x
 		}
 	}
+	return x
 }
 
 func (p *parser) product() Expr {
 	start := p.pos
 	x := p.stringOp()
-	for {
+	for !p.failed {
 		switch p.kind() {
 		case tStar:
 			x = p.binary(start, x, OpMul, p.stringOp)
@@ -156,6 +163,7 @@ func (p *parser) product() Expr {
 			return x
 		}
 	}
+	return x
 }
 
 // stringOpAt returns the string operator at offset i, OpInvalid if none.
@@ -432,7 +440,7 @@ func (p *parser) primary() Expr {
 		return p.call()
 	}
 	if x := p.selector(); x != nil {
-		if p.kind() == kwDatascope {
+		if p.kind() == kwDatascope && !p.failed {
 			return p.dataScope(start)
 		}
 		return x
@@ -806,8 +814,7 @@ func (p *parser) externalData() Expr {
 		p.list(tRBracket, true, true, func() { d.URIs = append(d.URIs, p.pipe()) })
 		p.close(tRBracket, open)
 	}
-	if p.kind() == kwWith {
-		p.next()
+	if p.accept(kwWith) {
 		d.Props = p.properties()
 	}
 	p.shut(outer)

@@ -267,10 +267,19 @@ func (l *lexer) word() token {
 			return token{kind: tRawGuid}
 		}
 		for _, d := range dashed[w] {
-			if strings.HasPrefix(l.text[l.pos:], d.rest) && !isNameByte(l.at(len(d.rest))) {
-				l.pos += len(d.rest)
+			if !strings.HasPrefix(l.text[l.pos:], d.rest) {
+				continue
+			}
+			l.pos += len(d.rest)
+			if !isNameByte(l.at(0)) {
 				return token{kind: d.kind, flags: d.flags}
 			}
+			known := l.text[start:l.pos]
+			for isNameByte(l.at(0)) {
+				l.pos++
+			}
+			l.fail(start, l.pos, CodeSyntax, "unknown word "+l.text[start:l.pos], "did you mean "+known+"?")
+			return token{kind: tBad, flags: fBroken}
 		}
 	case next == '~' && w == "in":
 		l.pos++

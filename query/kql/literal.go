@@ -382,7 +382,7 @@ func clock(s string) (int64, bool) {
 	colon := strings.IndexByte(s, ':')
 	if dot := strings.IndexByte(s[:colon], '.'); dot >= 0 {
 		n, ok := parseInt(s[:dot])
-		if !ok || n > math.MaxInt64/TicksPerDay-1 || !isDigit(s[0]) {
+		if !ok || n > math.MaxInt64/TicksPerDay || !isDigit(s[0]) {
 			return 0, false
 		}
 		days, s = n, s[dot+1:]
@@ -412,7 +412,7 @@ func clock(s string) (int64, bool) {
 		}
 		t += n * units[i]
 	}
-	return t, true
+	return t, t >= 0 // less than zero: longer than a long has ticks
 }
 
 // fractionTicks reads the digits behind the point of a second; what is finer

@@ -142,8 +142,8 @@ type Ref struct {
 	Name
 }
 
-// Wildcard is a name pattern such as `A*`, `*_x` or ['a *']; Text holds it
-// unquoted, with every * a wildcard.
+// Wildcard is a name pattern such as A*, *_x or [A*]; Text holds it without the
+// brackets, with every * standing for any characters.
 type Wildcard struct {
 	Span
 	Text   string
@@ -594,14 +594,16 @@ type ProjectOp struct {
 	Columns []Expr
 }
 
-// ProjectAwayOp is `project-away Columns`: *Ref, *Wildcard or *Star.
+// ProjectAwayOp is `project-away Columns`: *Ref or *Wildcard
+// (a star alone is a *Wildcard too).
 type ProjectAwayOp struct {
 	Span
 	Keyword
 	Columns []Expr
 }
 
-// ProjectKeepOp is `project-keep Columns`: *Ref, *Wildcard or *Star.
+// ProjectKeepOp is `project-keep Columns`: *Ref or *Wildcard
+// (a star alone is a *Wildcard too).
 type ProjectKeepOp struct {
 	Span
 	Keyword
@@ -616,8 +618,8 @@ type ProjectRenameOp struct {
 	Columns []Expr
 }
 
-// ProjectReorderOp is `project-reorder Columns`; the X of an item is *Ref,
-// *Wildcard or *Star.
+// ProjectReorderOp is `project-reorder Columns`; the X of an item is *Ref
+// or *Wildcard.
 type ProjectReorderOp struct {
 	Span
 	Keyword
@@ -956,14 +958,15 @@ type EvaluateOp struct {
 	Schema *Schema // nil if absent
 }
 
-// RenderOp is `render Chart Props`. Props holds the properties of `with (...)`
-// and of the old form without parentheses alike.
+// RenderOp is `render Chart with (Props)`. The first Old of the properties
+// stand without parentheses, the spelling of old.
 type RenderOp struct {
 	Span
 	Keyword
 	Chart Name
 	Props []*Param
-	With  bool // the properties stand in with (...)
+	Old   int
+	With  bool // there is a with (...), maybe an empty one
 }
 
 // ReduceOp is `reduce Params by By with Props`.

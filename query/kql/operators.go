@@ -49,6 +49,9 @@ func (p *parser) pipe() Expr {
 	p.ops(&pipe)
 	p.shut(outer)
 	pipe.Span = p.from(start)
+	if pipe.Source != nil {
+		pipe.Span = pipe.Join(pipe.Source.Range())
+	}
 	return &pipe
 }
 
@@ -485,6 +488,9 @@ func (p *parser) columnPattern() Expr {
 // order reads asc or desc, and their granny forms where asked for.
 func (p *parser) order(granny bool) Order {
 	o := OrderDefault
+	if p.failed {
+		return o
+	}
 	switch p.kind() {
 	case kwAsc:
 		o = OrderAsc
@@ -540,7 +546,7 @@ func (p *parser) summarize(key Keyword, start int) Operator {
 	if p.accept(kwBy) {
 		op.HasBy = true
 		op.By = p.namedList()
-		if p.kind() == kwBin && p.peekKind(1) == tEq { // by a, b bin=1h: the spelling of old
+		if p.kind() == kwBin && p.peekKind(1) == tEq && !p.failed { // by a, b bin=1h: the spelling of old
 			p.next()
 			p.next()
 			op.BinStep = p.unnamed()
@@ -589,11 +595,13 @@ func (p *parser) join(key Keyword, start int) Operator {
 	op.Right = p.unnamed()
 	switch p.kind() {
 	case kwOn:
-		p.next()
-		op.On = p.exprs(tEOF, false, false)
+		if p.accept(kwOn) {
+			op.On = p.exprs(tEOF, false, false)
+		}
 	case kwWhere:
-		p.next()
-		op.Where = p.unnamed()
+		if p.accept(kwWhere) {
+			op.Where = p.unnamed()
+		}
 	}
 	op.Span = p.from(start)
 	return op
@@ -632,8 +640,7 @@ func (p *parser) mvColumns(apply bool) []*MvColumn {
 		if !alone {
 			c.X = p.named()
 		}
-		if p.kind() == kwTo {
-			p.next()
+		if p.accept(kwTo) {
 			if p.kind() == kwTypeof {
 				c.To = p.typeOf().(*TypeOf)
 			} else {
@@ -706,8 +713,7 @@ func (p *parser) makeSeries(key Keyword, start int) Operator {
 	p.list(tEOF, false, false, func() {
 		at := p.pos
 		a := &SeriesAgg{X: p.named()}
-		if p.kind() == kwDefault {
-			p.next()
+		if p.accept(kwDefault) {
 			p.expect(tEq, `"="`)
 			a.Default = p.named()
 		}
@@ -760,7 +766,7 @@ func (p *parser) inTables() []Expr {
 	p.list(tRParen, false, false, func() {
 		start := p.pos
 		x := p.entity()
-		if p.kind() == tBar && p.peekKind(1) == kwAs {
+		if p.kind() == tBar && p.peekKind(1) == kwAs && !p.failed {
 			pipe := &Pipe{Source: x}
 			p.ops(pipe)
 			pipe.Span = p.from(start)
@@ -797,13 +803,10 @@ func (p *parser) find(key Keyword, start int) Operator {
 		op.Where = p.accept(kwWhere)
 	}
 	op.Cond = p.unnamed()
-	switch p.kind() {
-	case kwProject:
-		p.next()
+	if p.accept(kwProject) {
 		op.Project = p.findColumns()
-	case kwProjectSmart:
-		p.next()
-		op.Smart = true
+	} else {
+		op.Smart = p.accept(kwProjectSmart)
 	}
 	if p.accept(kwUnderProjectAway) {
 		op.Away = p.findColumns()
@@ -938,7 +941,7 @@ func (p *parser) scanStep() *ScanStep {
 
 func (p *parser) render(key Keyword, start int) Operator {
 	op := &RenderOp{Keyword: key}
-	if t := p.tok(); t.kind == tIdent || isWord(t.kind) {
+	if t := p.tok(); t.kind == tIdent || isWord(t.kind) && t.kind != kwWith && t.kind != kwBy {
 		p.next()
 		op.Chart = Name{t.span(), p.textOf(t), false}
 	} else {
@@ -954,8 +957,8 @@ func (p *parser) render(key Keyword, start int) Operator {
 		}
 		break
 	}
-	if p.kind() == kwWith {
-		p.next()
+	op.Old = len(op.Props)
+	if p.accept(kwWith) {
 		op.With = true
 		open := p.pos
 		if p.expect(tLParen, `"("`) {

@@ -68,8 +68,8 @@ func IsCommand(text string) bool {
 	return strings.HasPrefix(text[l.pos:], ".")
 }
 
-func (p *parser) tok() token  { return p.toks[p.pos] }
-func (p *parser) kind() kind  { return p.toks[p.pos].kind }
+func (p *parser) tok() token { return p.toks[p.pos] }
+func (p *parser) kind() kind { return p.toks[p.pos].kind }
 func (p *parser) peek(n int) token {
 	return p.toks[min(p.pos+n, len(p.toks)-1)]
 }
@@ -85,7 +85,7 @@ func (p *parser) next() token {
 }
 
 func (p *parser) accept(k kind) bool {
-	if p.kind() != k {
+	if p.kind() != k || p.failed {
 		return false
 	}
 	p.next()
@@ -95,13 +95,17 @@ func (p *parser) accept(k kind) bool {
 func (p *parser) textOf(t token) string { return p.text[t.start:t.end] }
 func (p *parser) word() string          { return p.textOf(p.tok()) }
 
-// from returns the span from token start to the last token read.
+// from returns the span from token start to the last token read. When none has
+// been read since, something is missing: its place is behind the last token.
 func (p *parser) from(start int) Span {
-	s := Span{int(p.toks[start].start), int(p.toks[start].start)}
-	if p.pos > start {
-		s.End = int(p.toks[p.pos-1].end)
+	end := 0
+	if p.pos > 0 {
+		end = int(p.toks[p.pos-1].end)
 	}
-	return s
+	if p.pos > start {
+		return Span{int(p.toks[start].start), end}
+	}
+	return Span{end, end}
 }
 
 // fail reports an error, unless one is already open.
@@ -154,8 +158,7 @@ func clean(s string) string { return `"` + strings.ToValidUTF8(s, "") + `"` }
 
 // expect reads a token of kind k, or reports that what was expected.
 func (p *parser) expect(k kind, what string) bool {
-	if p.kind() == k {
-		p.next()
+	if p.accept(k) {
 		return true
 	}
 	p.expected(what, "")
@@ -164,8 +167,7 @@ func (p *parser) expect(k kind, what string) bool {
 
 // close reads the bracket that closes the one at token open.
 func (p *parser) close(k kind, open int) bool {
-	if p.kind() == k {
-		p.next()
+	if p.accept(k) {
 		return true
 	}
 	if p.failed {
@@ -294,15 +296,20 @@ func (p *parser) statements(end kind) []Statement {
 	for p.kind() != end && p.kind() != tEOF {
 		start := p.pos
 		st := p.statement()
-		if p.failed {
+		broken := p.failed
+		if broken {
 			p.skip(start)
 		}
 		list = append(list, st)
 		if p.accept(tSemicolon) || p.kind() == end || p.kind() == tEOF {
 			continue
 		}
-		if p.kind() != tBar { // a pipe is where skip stopped: not a second error
+		if !broken {
 			p.expected(`"|" or ";"`, p.strayHint())
+			if t := p.tok(); p.startsLine(p.pos) && (t.kind == kwLet || t.kind == tIdent) {
+				p.failed = false // a semicolon is missing, or a pipe: go on here
+				continue
+			}
 		}
 		for {
 			p.skip(p.pos)
@@ -376,7 +383,7 @@ func (p *parser) statement() Statement {
 	}
 	start := p.pos
 	x := p.pipe()
-	return &ExprStatement{p.from(start), x}
+	return &ExprStatement{p.from(start).Join(x.Range()), x}
 }
 
 func (p *parser) let() Statement {
@@ -767,7 +774,7 @@ func (p *parser) ref(flag uint8) Expr {
 // bad returns the stand-in for an expression that could not be read.
 func (p *parser) bad() Expr {
 	p.h = 1
-	return &Bad{Span{p.here().Start, p.here().Start}}
+	return &Bad{p.from(p.pos)}
 }
 
 // isWord reports the kinds of token that are written as a word, keywords and

@@ -187,7 +187,7 @@ type token struct {
 	end   int32
 }
 
-func (t token) span() Span      { return Span{int(t.start), int(t.end)} }
+func (t token) span() Span       { return Span{int(t.start), int(t.end)} }
 func (t token) has(f uint8) bool { return t.flags&f != 0 }
 
 // word is what the lexer knows of a keyword.
