@@ -20,6 +20,9 @@ type Config struct {
 	HelloTimeout time.Duration
 	// Timeout is how long the handshake may take after it; 10 s when zero.
 	Timeout time.Duration
+	// LibSSL is the file of OpenSSL's libssl, as the system's loader takes it;
+	// "libssl.so.3" when empty, and "none" to go without the second engine.
+	LibSSL string
 }
 
 // DefaultConfig returns the timeouts as they are when nothing is set.
@@ -31,6 +34,9 @@ func DefaultConfig() Config {
 type Acceptor struct {
 	config Config
 	goTLS  *goEngine
+
+	openSSL *sslEngine // nil when it could not be loaded, for this reason:
+	noSSL   error
 }
 
 // New returns an Acceptor.
@@ -45,7 +51,9 @@ func New(config Config) (*Acceptor, error) {
 	if config.HelloTimeout < 0 || config.Timeout < 0 {
 		return nil, errors.New("handshake: negative timeout")
 	}
-	return &Acceptor{config: config, goTLS: newGoEngine()}, nil
+	a := &Acceptor{config: config, goTLS: newGoEngine()}
+	a.openSSL, a.noSSL = newSSLEngine(config.LibSSL)
+	return a, nil
 }
 
 // A Choice is what the caller decides about a connection when it has seen the
@@ -187,13 +195,12 @@ func (a *Acceptor) Accept(t *Transport, choose func(*Hello) Choice) (*Conn, *Rep
 
 // dispatch hands the connection to the engine that can serve it.
 func (a *Acceptor) dispatch(t *Transport, hello *Hello, choice Choice, v *Verdict, r *Report) (*Conn, error) {
-	r.Engine = engineGo
-	switch {
-	case v.OK && !v.inGo:
-		r.Missing = v.needs
-	case v.OK && hello.MaxFragmentLength != 0:
-		r.Missing = "max_fragment_length"
+	need := needsOpenSSL(hello, v)
+	if need != "" && a.openSSL.serves(choice) {
+		r.Engine = engineOpenSSL
+		return a.openSSL.accept(t, hello, choice, r)
 	}
+	r.Engine, r.Missing = engineGo, need
 	return a.goTLS.accept(t, hello, choice, v, r)
 }
 

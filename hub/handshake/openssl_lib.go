@@ -66,13 +66,13 @@ type libssl struct {
 	errClear uintptr // ERR_clear_error
 	errText  uintptr // ERR_error_string_n
 
-	d2iX509 uintptr // d2i_X509
-	i2dX509 uintptr // i2d_X509
-	x509Fre uintptr // X509_free
-	d2iKey  uintptr // d2i_AutoPrivateKey
-	keyFree uintptr // EVP_PKEY_free
-	skNum   uintptr // OPENSSL_sk_num
-	skValue uintptr // OPENSSL_sk_value
+	d2iX509  uintptr // d2i_X509
+	i2dX509  uintptr // i2d_X509
+	x509Free uintptr // X509_free
+	d2iKey   uintptr // d2i_AutoPrivateKey
+	keyFree  uintptr // EVP_PKEY_free
+	skNum    uintptr // OPENSSL_sk_num
+	skValue  uintptr // OPENSSL_sk_value
 
 	cipherName func(iana string) string // OPENSSL_cipher_name
 }
@@ -143,57 +143,57 @@ func loadLibSSL(name string) (*libssl, error) {
 
 func (l *libssl) symbols() map[string]*uintptr {
 	return map[string]*uintptr{
-		"OPENSSL_init_ssl":                     &l.initSSL,
-		"OPENSSL_version_major":                &l.versionMajor,
-		"TLS_server_method":                    &l.serverMethod,
-		"SSL_CTX_new":                          &l.ctxNew,
-		"SSL_CTX_free":                         &l.ctxFree,
-		"SSL_CTX_ctrl":                         &l.ctxCtrl,
-		"SSL_CTX_set_options":                  &l.ctxOptions,
-		"SSL_CTX_set_security_level":           &l.ctxLevel,
-		"SSL_CTX_set_cipher_list":              &l.ctxCipherList,
-		"SSL_CTX_set_ciphersuites":             &l.ctxSuites13,
-		"SSL_CTX_set_num_tickets":              &l.ctxTickets,
-		"SSL_CTX_set_verify":                   &l.ctxVerify,
-		"SSL_CTX_set_cert_verify_callback":     &l.ctxVerifyFunc,
-		"SSL_CTX_use_certificate":              &l.ctxCertificate,
-		"SSL_CTX_use_PrivateKey":               &l.ctxKey,
-		"SSL_new":                              &l.sslNew,
-		"SSL_free":                             &l.sslFree,
-		"SSL_set_bio":                          &l.sslSetBIO,
-		"SSL_set_accept_state":                 &l.sslAccept,
-		"SSL_do_handshake":                     &l.sslHandshake,
-		"SSL_read":                             &l.sslRead,
-		"SSL_write":                            &l.sslWrite,
-		"SSL_shutdown":                         &l.sslShutdown,
-		"SSL_get_error":                        &l.sslError,
-		"SSL_has_pending":                      &l.sslPending,
-		"SSL_version":                          &l.sslVersion,
-		"SSL_get_current_cipher":               &l.sslCipher,
-		"SSL_ctrl":                             &l.sslCtrl,
-		"SSL_get_signature_type_nid":           &l.sslSigType,
-		"SSL_get_session":                      &l.sslSession,
-		"SSL_get0_peer_certificate":            &l.sslPeer,
-		"SSL_get_peer_cert_chain":              &l.sslPeerChain,
-		"SSL_CIPHER_get_protocol_id":           &l.cipherID,
-		"SSL_SESSION_get_max_fragment_length":  &l.sessionMFL,
-		"BIO_s_mem":                            &l.bioMem,
-		"BIO_new":                              &l.bioNew,
-		"BIO_free":                             &l.bioFree,
-		"BIO_up_ref":                           &l.bioUpRef,
-		"BIO_write":                            &l.bioWrite,
-		"BIO_read":                             &l.bioRead,
-		"BIO_ctrl_pending":                     &l.bioPending,
-		"ERR_get_error":                        &l.errGet,
-		"ERR_clear_error":                      &l.errClear,
-		"ERR_error_string_n":                   &l.errText,
-		"d2i_X509":                             &l.d2iX509,
-		"i2d_X509":                             &l.i2dX509,
-		"X509_free":                            &l.x509Fre,
-		"d2i_AutoPrivateKey":                   &l.d2iKey,
-		"EVP_PKEY_free":                        &l.keyFree,
-		"OPENSSL_sk_num":                       &l.skNum,
-		"OPENSSL_sk_value":                     &l.skValue,
+		"OPENSSL_init_ssl":                    &l.initSSL,
+		"OPENSSL_version_major":               &l.versionMajor,
+		"TLS_server_method":                   &l.serverMethod,
+		"SSL_CTX_new":                         &l.ctxNew,
+		"SSL_CTX_free":                        &l.ctxFree,
+		"SSL_CTX_ctrl":                        &l.ctxCtrl,
+		"SSL_CTX_set_options":                 &l.ctxOptions,
+		"SSL_CTX_set_security_level":          &l.ctxLevel,
+		"SSL_CTX_set_cipher_list":             &l.ctxCipherList,
+		"SSL_CTX_set_ciphersuites":            &l.ctxSuites13,
+		"SSL_CTX_set_num_tickets":             &l.ctxTickets,
+		"SSL_CTX_set_verify":                  &l.ctxVerify,
+		"SSL_CTX_set_cert_verify_callback":    &l.ctxVerifyFunc,
+		"SSL_CTX_use_certificate":             &l.ctxCertificate,
+		"SSL_CTX_use_PrivateKey":              &l.ctxKey,
+		"SSL_new":                             &l.sslNew,
+		"SSL_free":                            &l.sslFree,
+		"SSL_set_bio":                         &l.sslSetBIO,
+		"SSL_set_accept_state":                &l.sslAccept,
+		"SSL_do_handshake":                    &l.sslHandshake,
+		"SSL_read":                            &l.sslRead,
+		"SSL_write":                           &l.sslWrite,
+		"SSL_shutdown":                        &l.sslShutdown,
+		"SSL_get_error":                       &l.sslError,
+		"SSL_has_pending":                     &l.sslPending,
+		"SSL_version":                         &l.sslVersion,
+		"SSL_get_current_cipher":              &l.sslCipher,
+		"SSL_ctrl":                            &l.sslCtrl,
+		"SSL_get_signature_type_nid":          &l.sslSigType,
+		"SSL_get_session":                     &l.sslSession,
+		"SSL_get0_peer_certificate":           &l.sslPeer,
+		"SSL_get_peer_cert_chain":             &l.sslPeerChain,
+		"SSL_CIPHER_get_protocol_id":          &l.cipherID,
+		"SSL_SESSION_get_max_fragment_length": &l.sessionMFL,
+		"BIO_s_mem":                           &l.bioMem,
+		"BIO_new":                             &l.bioNew,
+		"BIO_free":                            &l.bioFree,
+		"BIO_up_ref":                          &l.bioUpRef,
+		"BIO_write":                           &l.bioWrite,
+		"BIO_read":                            &l.bioRead,
+		"BIO_ctrl_pending":                    &l.bioPending,
+		"ERR_get_error":                       &l.errGet,
+		"ERR_clear_error":                     &l.errClear,
+		"ERR_error_string_n":                  &l.errText,
+		"d2i_X509":                            &l.d2iX509,
+		"i2d_X509":                            &l.i2dX509,
+		"X509_free":                           &l.x509Free,
+		"d2i_AutoPrivateKey":                  &l.d2iKey,
+		"EVP_PKEY_free":                       &l.keyFree,
+		"OPENSSL_sk_num":                      &l.skNum,
+		"OPENSSL_sk_value":                    &l.skValue,
 	}
 }
 
@@ -243,15 +243,29 @@ func (l *libssl) do(fn, ssl uintptr, p unsafe.Pointer, n int) (int, error) {
 	return 0, l.failure()
 }
 
-// try calls a function that returns 1 when it has succeeded, or a pointer.
+// check calls a function that returns an int, positive when it has succeeded.
 //
 //go:uintptrescapes
-func (l *libssl) try(fn uintptr, args ...uintptr) (uintptr, error) {
+func (l *libssl) check(fn uintptr, args ...uintptr) (int, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	purego.SyscallN(l.errClear)
 	r, _, _ := purego.SyscallN(fn, args...)
-	if r == 0 || int32(r) == 0 && r>>32 == 0 {
+	if int32(r) <= 0 {
+		return 0, l.failure()
+	}
+	return int(int32(r)), nil
+}
+
+// object calls a function that returns a pointer to a new object.
+//
+//go:uintptrescapes
+func (l *libssl) object(fn uintptr, args ...uintptr) (uintptr, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	purego.SyscallN(l.errClear)
+	r, _, _ := purego.SyscallN(fn, args...)
+	if r == 0 {
 		return 0, l.failure()
 	}
 	return r, nil
@@ -299,21 +313,21 @@ func (l *libssl) parse(fn uintptr, der []byte) (uintptr, error) {
 	// The function moves the pointer behind the object, where Go has none: so
 	// it is a number to the garbage collector.
 	at := uintptr(unsafe.Pointer(&der[0]))
-	return l.try(fn, 0, uintptr(unsafe.Pointer(&at)), uintptr(len(der)))
+	return l.object(fn, 0, uintptr(unsafe.Pointer(&at)), uintptr(len(der)))
 }
 
 // encode returns a certificate as DER.
 func (l *libssl) encode(x509 uintptr) ([]byte, error) {
-	n, err := l.try(l.i2dX509, x509, 0)
-	if err != nil || int32(n) < 0 {
+	n, err := l.check(l.i2dX509, x509, 0)
+	if err != nil {
 		return nil, fmt.Errorf("encode certificate: %w", err)
 	}
-	der := make([]byte, int32(n))
+	der := make([]byte, n)
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	pin.Pin(&der[0])
 	at := uintptr(unsafe.Pointer(&der[0]))
-	if n, err = l.try(l.i2dX509, x509, uintptr(unsafe.Pointer(&at))); err != nil || int(int32(n)) != len(der) {
+	if _, err = l.check(l.i2dX509, x509, uintptr(unsafe.Pointer(&at))); err != nil {
 		return nil, fmt.Errorf("encode certificate: %w", err)
 	}
 	return der, nil
