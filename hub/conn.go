@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -68,13 +69,13 @@ type Claim struct {
 	// HTTPS are not exclusive.
 	Exclusive bool
 	// Cut is called, at most once and from any goroutine, when the hub ends the
-	// session. It must not block: it makes ServeConn return soon.
+	// session. It must not block: it makes Begin and Speak return soon.
 	Cut func(End)
 }
 
 // Open authenticates a device and opens its session. When the credentials are
 // not accepted the refusal is for the event, and its Public for the peer.
-// The protocol closes the session, or returns from ServeConn.
+// The protocol closes the session, or leaves that to the end of the connection.
 func (h *Conn) Open(ctx context.Context, claim Claim) (*Session, *registry.Refusal) {
 	s := h.c.server
 	id, refusal := h.authenticate(ctx, claim)
@@ -155,6 +156,18 @@ func (h *Conn) authenticate(ctx context.Context, claim Claim) (*registry.Identit
 	return id, refusal
 }
 
+// Claimed notes what a client claims whose credentials do not come to be judged,
+// for the event of its refusal.
+func (h *Conn) Claimed(claim Claim) {
+	a := attempt{claimed: clip(claim.DeviceID), module: clip(claim.ModuleID), sdk: clip(claim.SDKVersion), agent: clip(claim.UserAgent)}
+	if claim.Token != "" {
+		a.auth = registry.AuthSAS.EventName()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refused = a
+}
+
 // Refused is the end of a connection whose credentials were not accepted.
 func Refused(r *registry.Refusal) End {
 	return End{Result: refusalResult(r), Description: r.Description}
@@ -187,14 +200,45 @@ func isLost(err error) bool {
 		errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// serve lets the protocol speak and settles what is owed after it.
-func (h *Conn) serve(ctx context.Context) {
+// begin lets the protocol hear the client, and hands over to a second goroutine.
+func (h *Conn) begin(ctx context.Context) {
+	speaker, end := Speaker(nil), End{}
+	if p := h.guard(func() { speaker, end = h.c.speaks.Begin(ctx, h) }); p != nil {
+		speaker, end = nil, *p
+	}
+	if speaker == nil {
+		h.finish(end)
+		return
+	}
+	go func() {
+		var end End
+		if p := h.guard(func() { end = speaker.Speak(ctx) }); p != nil {
+			end = *p
+		}
+		h.finish(end)
+	}()
+}
+
+// guard calls a protocol, and returns the end of a connection whose protocol
+// has panicked: that must not take the others along.
+func (h *Conn) guard(f func()) (end *End) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.c.server.log.Error("panic in a protocol", "panic", p, "stack", string(debug.Stack()))
+			end = &End{ServerError, ReasonServerError, "internal error"}
+		}
+	}()
+	f()
+	return nil
+}
+
+// finish settles what is owed when the protocol is done.
+func (h *Conn) finish(end End) {
 	c := h.c
 	defer c.gone()
-	end := h.speak(ctx)
 	h.Close()
 	h.mu.Lock()
-	open, opened, ended := h.sessions, h.opened, h.ended
+	open, opened, ended := slices.Clone(h.sessions), h.opened, h.ended
 	h.mu.Unlock()
 	for _, s := range open {
 		s.Close(end)
@@ -214,23 +258,13 @@ func (h *Conn) serve(ctx context.Context) {
 	c.refuse(stage, end)
 }
 
-func (h *Conn) speak(ctx context.Context) (end End) {
-	defer func() {
-		if p := recover(); p != nil {
-			h.c.server.log.Error("panic in a protocol", "panic", p, "stack", string(debug.Stack()))
-			end = End{ServerError, ReasonServerError, "internal error"}
-		}
-	}()
-	return h.c.speaks.ServeConn(ctx, h)
-}
-
 var shutdownEnd = End{ServiceUnavailable, ReasonShutdown, "the hub is shutting down"}
 
 // shutdown ends the sessions, or the connection when it has none.
 func (h *Conn) shutdown() {
 	h.mu.Lock()
 	h.ended = true
-	open := append([]*Session(nil), h.sessions...)
+	open := slices.Clone(h.sessions)
 	h.mu.Unlock()
 	for _, s := range open {
 		s.end(shutdownEnd)
@@ -369,7 +403,7 @@ func (s *Session) Close(e End) {
 	s.h.mu.Lock()
 	for i, o := range s.h.sessions {
 		if o == s {
-			s.h.sessions = append(s.h.sessions[:i:i], s.h.sessions[i+1:]...)
+			s.h.sessions = slices.Delete(s.h.sessions, i, i+1)
 			break
 		}
 	}

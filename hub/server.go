@@ -28,11 +28,20 @@ type Protocol interface {
 	// ALPN are the application protocols to negotiate, best first; none leaves
 	// the extension unanswered.
 	ALPN() []string
-	// ServeConn speaks on c until it is over, and says why. The end applies to
-	// the sessions that are still open; if there were none at all, it is why the
-	// connection was refused. The caller closes c. ctx ends when the server
-	// shuts down.
-	ServeConn(ctx context.Context, c *Conn) End
+	// Begin hears what a client has to say first and, where the protocol asks for
+	// it, authenticates it with Conn.Open. It returns nil, and why, when that
+	// comes to nothing. ctx ends when the server shuts down.
+	Begin(ctx context.Context, c *Conn) (Speaker, End)
+}
+
+// A Speaker goes on with a connection that has begun. It runs in a goroutine of
+// its own: to verify credentials needs a deep stack, which would stay with an
+// idle connection.
+type Speaker interface {
+	// Speak returns when the connection is over, and says why. The end applies
+	// to the sessions that are still open; if there were none at all, it is why
+	// the connection was refused. The server closes the connection.
+	Speak(ctx context.Context) End
 }
 
 // ErrServerClosed is returned by Serve after Shutdown.
@@ -341,8 +350,7 @@ func (c *connection) shutdown() {
 	c.transport.Close()
 }
 
-// handshake runs in the connection's first goroutine. The session gets another
-// one: a handshake needs a deep stack, which would stay with it.
+// handshake runs in the connection's first goroutine, up to the session.
 func (c *connection) handshake() {
 	s := c.server
 	ctx, span := s.tracer.Start(s.base, "hub.connect", trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(c.accepted))
@@ -360,7 +368,7 @@ func (c *connection) handshake() {
 	if closed {
 		h.shutdown()
 	}
-	go h.serve(ctx)
+	h.begin(ctx)
 }
 
 // secure does the handshake. When it fails, the connection is closed and its
