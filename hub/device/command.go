@@ -29,8 +29,8 @@ type Shell struct {
 	Out         io.Writer
 }
 
-// Command is "hubscope device".
-type Command struct {
+// Cmd is "hubscope device".
+type Cmd struct {
 	ConnectionString string        `placeholder:"S" env:"HUBSCOPE_CONNECTION_STRING" help:"HostName=...;DeviceId=...;SharedAccessKey=... (or x509=true)."`
 	ID               string        `name:"id" placeholder:"ID" help:"Device id, instead of a connection string."`
 	Host             string        `placeholder:"NAME" help:"The hub's host name."`
@@ -50,7 +50,7 @@ type Command struct {
 
 // Run connects, sends, and says what happened. It returns an error when the
 // device is not let in or is cut.
-func (c *Command) Run(ctx context.Context, s *Shell) error {
+func (c *Cmd) Run(ctx context.Context, s *Shell) error {
 	config, err := c.config(s)
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func wait(ctx context.Context, session *Session, d time.Duration) error {
 }
 
 // config makes a device of the flags.
-func (c *Command) config(s *Shell) (Config, error) {
+func (c *Cmd) config(s *Shell) (Config, error) {
 	config := Config{HostName: c.Host, DeviceID: c.ID, Transport: c.Transport, SDK: c.SDK}
 	if c.ConnectionString != "" {
 		if c.ID != "" || c.Host != "" {
@@ -172,7 +172,7 @@ func (c *Command) config(s *Shell) (Config, error) {
 	return config, nil
 }
 
-func (c *Command) credentials(config *Config) error {
+func (c *Cmd) credentials(config *Config) error {
 	switch {
 	case c.Cert == "" && c.Key == "":
 		if config.Key == "" && config.Token == "" {
@@ -192,7 +192,7 @@ func (c *Command) credentials(config *Config) error {
 	return nil
 }
 
-func (c *Command) tls(config *Config, s *Shell) error {
+func (c *Cmd) tls(config *Config, s *Shell) error {
 	config.MinVersion, config.MaxVersion = versions[c.TLSMin], versions[c.TLSMax]
 	if config.MinVersion != 0 && config.MaxVersion != 0 && config.MinVersion > config.MaxVersion {
 		return fmt.Errorf("--tls-min %s is above --tls-max %s", c.TLSMin, c.TLSMax)

@@ -12,5 +12,5 @@
 // version, the suites, the hub's certificate, or the credentials.
 //
 // Fleet is a plant of some hundred such devices, old and new ones, a few of them
-// broken, for demonstrations and tests. Command is "hubscope device".
+// broken, for demonstrations and tests. Cmd is "hubscope device".
 package device
