@@ -65,7 +65,12 @@ type Message struct {
 }
 
 // ContentType is the type of Data.
-func (m *Message) ContentType() string { return m.Header.Get(headerType) }
+func (m *Message) ContentType() string {
+	if t := m.Header.Get(headerType); t != "" {
+		return t
+	}
+	return m.Header.Get("content-type") // NATS does not fold case
+}
 
 // SpanContext is the producer's, if the message continues a trace.
 func (m *Message) SpanContext() trace.SpanContext {
@@ -219,14 +224,15 @@ type Counters struct {
 }
 
 // Acquire waits until this process owns the stream. It makes what is missing:
-// streams and the bucket.
-func (s *Source) Acquire(ctx context.Context) (*Lease, error) {
+// streams and the bucket. When another process owns it, waiting is called once,
+// unless nil.
+func (s *Source) Acquire(ctx context.Context, waiting func()) (*Lease, error) {
 	var seen struct {
 		rev    uint64
 		since  time.Time
 		silent int
 	}
-	waiting := false
+	told := false
 	for wait := time.Duration(0); ; wait = 250 * time.Millisecond {
 		select {
 		case <-ctx.Done():
@@ -261,9 +267,12 @@ func (s *Source) Acquire(ctx context.Context) (*Lease, error) {
 				s.log.Warn("stream cannot be acquired yet", "error", err)
 			}
 			wait = time.Second
-		case owner != "" && !waiting:
-			waiting = true
+		case owner != "" && !told:
+			told = true
 			s.log.Info("another collector owns the stream, waiting", "owner", owner)
+			if waiting != nil {
+				waiting()
+			}
 		}
 	}
 }
@@ -734,7 +743,7 @@ func (l *Lease) close() {
 // another collector took over; b must then not be stored.
 func (l *Lease) Begin(ctx context.Context, b Block) error {
 	return l.write(ctx, func(p *Position) {
-		if !slices.Contains(p.Blocks, b) {
+		if !slices.ContainsFunc(p.Blocks, func(x Block) bool { return x.First == b.First && x.Last == b.Last }) {
 			p.Blocks = append(p.Blocks, b)
 		}
 	})

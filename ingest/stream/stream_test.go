@@ -174,7 +174,7 @@ func TestSourceHandsOutEachOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer src.Close()
-	l, err := src.Acquire(t.Context())
+	l, err := src.Acquire(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ func TestSourceHandsOutEachOnce(t *testing.T) {
 	if err := l.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	l, err = src.Acquire(t.Context())
+	l, err = src.Acquire(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

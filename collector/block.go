@@ -1,0 +1,397 @@
+package collector
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/ClickHouse/ch-go/proto"
+	"go.opentelemetry.io/otel/trace"
+
+	"hubscope/ingest"
+	"hubscope/ingest/stream"
+)
+
+// block is what one insert stores, and what goes along with it.
+type block struct {
+	bounds  stream.Block
+	bytes   int    // of messages
+	pending uint64 // messages behind the last one in the stream
+	events  *table
+	certs   *table // certificates not stored before
+	letters []letter
+	links   []trace.SpanContext
+	decoder decoder
+}
+
+func newBlock() *block {
+	b := &block{events: newTable(stored(ingest.Connections))}
+	b.certs = newTable(append([]ingest.Column{ingest.CertIdColumn}, certificate(ingest.Connections)...))
+	return b
+}
+
+// reset empties the block and keeps its memory.
+func (b *block) reset() {
+	b.bounds, b.bytes, b.pending = stream.Block{}, 0, 0
+	b.letters, b.links = b.letters[:0], b.links[:0]
+	b.events.reset()
+	b.certs.reset()
+}
+
+// letter is what of a message cannot be stored.
+type letter struct {
+	message stream.Message // without Data
+	reason  string
+	bad     []byte
+}
+
+// table is rows in columns. Decoders write values where they end up; what an
+// event leaves out is filled in later, many rows at a time.
+type table struct {
+	rows    int       // complete ones
+	columns []*column // in the order of the insert
+	byField []*column // by protobuf field number; nil for what is elsewhere
+	certID  *column
+	input   proto.Input
+}
+
+type kind uint8
+
+const (
+	kindLow kind = iota
+	kindList
+	kindText
+	kindLong
+	kindBool
+	kindTime
+	kindNullTime
+	kindGUID
+	kindKey
+)
+
+// column collects the values of one column. values counts rows that have one;
+// it is behind the table's rows while absent values are not filled in.
+type column struct {
+	name   string
+	kind   kind
+	values int
+
+	// kindLow and kindList: a dictionary and a key a row. For lists the key of
+	// the map is the events' encoding, so that a list that was seen before is
+	// not looked into.
+	dict  map[string]uint32
+	index proto.ColStr
+	keys  []uint32
+	low   proto.ColLowCardinalityRaw
+
+	text  proto.ColStr
+	long  proto.ColInt64
+	flag  proto.ColBool
+	time  proto.ColDateTime64
+	nulls proto.ColUInt8 // with time
+	guid  proto.ColUUID
+	key   proto.ColUInt64
+}
+
+func newTable(columns []ingest.Column) *table {
+	t := &table{}
+	for _, c := range columns {
+		col := &column{name: c.Name}
+		switch {
+		case c.Name == ingest.CertIdColumn.Name:
+			col.kind = kindKey
+			t.certID = col
+		case c.Type == ingest.Dynamic:
+			col.kind = kindList
+		case c.Type == ingest.String && c.ClickHouse == "String":
+			col.kind = kindText
+		case c.Type == ingest.String:
+			col.kind = kindLow
+		case c.Type == ingest.Long:
+			col.kind = kindLong
+		case c.Type == ingest.Bool:
+			col.kind = kindBool
+		case c.Type == ingest.Datetime && strings.HasPrefix(c.ClickHouse, "Nullable"):
+			col.kind = kindNullTime
+		case c.Type == ingest.Datetime:
+			col.kind = kindTime
+		case c.Type == ingest.GUID:
+			col.kind = kindGUID
+		default:
+			panic("column " + c.Name + " has a type that no block can hold")
+		}
+		col.time.WithPrecision(7).WithLocation(time.UTC)
+		if col.kind == kindLow || col.kind == kindList {
+			col.dict = map[string]uint32{}
+			col.low.Index = &col.index
+		}
+		t.columns = append(t.columns, col)
+		for len(t.byField) <= c.Field {
+			t.byField = append(t.byField, nil)
+		}
+		if c.Field > 0 {
+			t.byField[c.Field] = col
+		}
+	}
+	t.reset()
+	return t
+}
+
+func (t *table) reset() {
+	t.rows = 0
+	for _, c := range t.columns {
+		c.values = 0
+		c.keys = c.keys[:0]
+		c.text.Reset()
+		c.long.Reset()
+		c.flag.Reset()
+		c.time.Reset()
+		c.nulls.Reset()
+		c.guid.Reset()
+		c.key.Reset()
+		if c.dict != nil {
+			clear(c.dict)
+			c.index.Reset()
+			c.index.Append("") // key 0 is the absent value
+			c.dict[""] = 0
+		}
+	}
+}
+
+// fill gives a column the absent value up to n rows.
+func (c *column) fill(n int) {
+	gap := n - c.values
+	if gap <= 0 {
+		return
+	}
+	c.values = n
+	switch c.kind {
+	case kindLow, kindList:
+		c.keys = appendZeros(c.keys, gap)
+	case kindText:
+		for range gap {
+			c.text.Append("")
+		}
+	case kindLong:
+		c.long = appendZeros(c.long, gap)
+	case kindBool:
+		c.flag = appendZeros(c.flag, gap)
+	case kindTime:
+		c.time.Data = appendZeros(c.time.Data, gap)
+	case kindNullTime:
+		c.time.Data = appendZeros(c.time.Data, gap)
+		for range gap {
+			c.nulls = append(c.nulls, 1)
+		}
+	case kindGUID:
+		c.guid = appendZeros(c.guid, gap)
+	case kindKey:
+		c.key = appendZeros(c.key, gap)
+	}
+}
+
+func appendZeros[S ~[]T, T any](s S, n int) S {
+	for cap(s)-len(s) < n {
+		s = append(s[:cap(s)], make(S, n)...)[:len(s)]
+	}
+	tail := s[len(s) : len(s)+n]
+	clear(tail)
+	return s[:len(s)+n]
+}
+
+// drop takes the value of row n back, if there is one.
+func (c *column) drop(n int) {
+	if c.values <= n {
+		return
+	}
+	c.values = n
+	switch c.kind {
+	case kindLow, kindList:
+		c.keys = c.keys[:n]
+	case kindText:
+		c.text.Buf = c.text.Buf[:c.text.Pos[n].Start]
+		c.text.Pos = c.text.Pos[:n]
+	case kindLong:
+		c.long = c.long[:n]
+	case kindBool:
+		c.flag = c.flag[:n]
+	case kindTime:
+		c.time.Data = c.time.Data[:n]
+	case kindNullTime:
+		c.time.Data = c.time.Data[:n]
+		c.nulls = c.nulls[:n]
+	case kindGUID:
+		c.guid = c.guid[:n]
+	case kindKey:
+		c.key = c.key[:n]
+	}
+}
+
+// rollback forgets the values of the row that is being written.
+func (t *table) rollback() {
+	for _, c := range t.columns {
+		c.drop(t.rows)
+	}
+}
+
+// lowKey returns the dictionary's key for s, which it adds.
+func (c *column) lowKey(s []byte) uint32 {
+	if n := len(c.keys); n > 0 {
+		// Neighbours are often equal, and comparing is cheaper than hashing.
+		last := c.keys[n-1]
+		if p := c.index.Pos[last]; p.End-p.Start == len(s) && string(c.index.Buf[p.Start:p.End]) == string(s) {
+			return last
+		}
+	}
+	if k, ok := c.dict[string(s)]; ok {
+		return k
+	}
+	k := uint32(len(c.index.Pos))
+	c.index.AppendBytes(valid(s))
+	c.dict[string(s)] = k
+	return k
+}
+
+// valid returns s if it is UTF-8, and else with U+FFFD for what is not: the
+// store would take it, JSON answers could not carry it.
+func valid(s []byte) []byte {
+	if utf8.Valid(s) {
+		return s
+	}
+	out := make([]byte, 0, len(s)+8)
+	for len(s) > 0 {
+		r, n := utf8.DecodeRune(s)
+		out = utf8.AppendRune(out, r)
+		s = s[n:]
+	}
+	return out
+}
+
+// putText, putLow and putLong write the value of row n.
+func (c *column) putText(n int, s []byte) {
+	c.fill(n)
+	c.text.AppendBytes(valid(s))
+	c.values = n + 1
+}
+
+func (c *column) putLow(n int, s []byte) {
+	c.fill(n)
+	c.keys = append(c.keys, c.lowKey(s))
+	c.values = n + 1
+}
+
+func (c *column) putLong(n int, v int64) {
+	c.fill(n)
+	switch c.kind {
+	case kindLong:
+		c.long = append(c.long, v)
+	case kindBool:
+		c.flag = append(c.flag, v != 0)
+	case kindTime:
+		c.time.Data = append(c.time.Data, proto.DateTime64(v))
+	case kindNullTime:
+		c.time.Data = append(c.time.Data, proto.DateTime64(v))
+		c.nulls = append(c.nulls, 0)
+	case kindKey:
+		c.key = append(c.key, uint64(v))
+	}
+	c.values = n + 1
+}
+
+func (c *column) putGUID(n int, s []byte) {
+	c.fill(n)
+	c.guid = append(c.guid, [16]byte(s))
+	c.values = n + 1
+}
+
+// putList writes a list as JSON text. raw identifies the list: the same raw is
+// always the same list.
+func (c *column) putList(n int, raw []byte, elements func() [][]byte) {
+	c.fill(n)
+	k, ok := c.dict[string(raw)]
+	if !ok {
+		k = uint32(len(c.index.Pos))
+		start := len(c.index.Buf)
+		c.index.Buf = appendJSONList(c.index.Buf, elements())
+		c.index.Pos = append(c.index.Pos, proto.Position{Start: start, End: len(c.index.Buf)})
+		c.dict[string(raw)] = k
+	}
+	c.keys = append(c.keys, k)
+	c.values = n + 1
+}
+
+// appendJSONList appends ["a","b"].
+func appendJSONList(b []byte, elements [][]byte) []byte {
+	b = append(b, '[')
+	for i, e := range elements {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSONString(b, e)
+	}
+	return append(b, ']')
+}
+
+func appendJSONString(b, s []byte) []byte {
+	for _, ch := range s {
+		if ch < ' ' || ch > '~' || ch == '"' || ch == '\\' {
+			quoted, _ := json.Marshal(string(s)) // a string cannot fail
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+// finish makes all columns of equal length and returns the insert's input.
+func (t *table) finish() proto.Input {
+	t.input = t.input[:0]
+	for _, c := range t.columns {
+		c.fill(t.rows)
+		in := proto.InputColumn{Name: c.name}
+		switch c.kind {
+		case kindLow, kindList:
+			in.Data = c.lowInput()
+		case kindText:
+			in.Data = &c.text
+		case kindLong:
+			in.Data = &c.long
+		case kindBool:
+			in.Data = &c.flag
+		case kindTime:
+			in.Data = &c.time
+		case kindNullTime:
+			in.Data = &proto.ColNullable[proto.DateTime64]{Nulls: c.nulls, Values: c.time.Raw()}
+		case kindGUID:
+			in.Data = &c.guid
+		case kindKey:
+			in.Data = &c.key
+		}
+		t.input = append(t.input, in)
+	}
+	return t.input
+}
+
+// lowInput turns the keys into the narrowest type that holds them.
+func (c *column) lowInput() *proto.ColLowCardinalityRaw {
+	l := &c.low
+	l.Keys8, l.Keys16, l.Keys32 = l.Keys8[:0], l.Keys16[:0], l.Keys32[:0]
+	switch n := len(c.index.Pos); {
+	case n <= 1<<8:
+		l.Key = proto.KeyUInt8
+		for _, k := range c.keys {
+			l.Keys8 = append(l.Keys8, uint8(k))
+		}
+	case n <= 1<<16:
+		l.Key = proto.KeyUInt16
+		for _, k := range c.keys {
+			l.Keys16 = append(l.Keys16, uint16(k))
+		}
+	default:
+		l.Key = proto.KeyUInt32
+		l.Keys32 = append(l.Keys32, c.keys...)
+	}
+	return l
+}

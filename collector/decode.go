@@ -1,0 +1,460 @@
+package collector
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math"
+	"mime"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"hubscope/ingest"
+	"hubscope/ingest/stream"
+)
+
+// decoder turns messages into rows of a block. What it decides depends on the
+// message alone, its time in the stream included, never on the clock: a message
+// that is decoded again after a crash has the same rows and the same letter.
+type decoder struct {
+	maxAge time.Duration
+	// known are the certificates that are stored, or in a block on its way.
+	known *certSet
+
+	// Of the event being decoded.
+	ticks     int64
+	hub       bool
+	operation bool
+	cert      []certValue // by field number
+	certSet   []int       // the numbers that the event has
+	elements  [][]byte
+	scratch   []byte
+}
+
+type certValue struct {
+	n int64
+	s []byte
+}
+
+// maxCertificates bounds the memory of known certificates; when it is full it
+// is emptied, and rows are written again that the store merges away.
+const maxCertificates = 1 << 20
+
+type certSet struct{ ids map[uint64]struct{} }
+
+func (s *certSet) add(id uint64) (isNew bool) {
+	if _, ok := s.ids[id]; ok {
+		return false
+	}
+	if s.ids == nil || len(s.ids) >= maxCertificates {
+		s.ids = map[uint64]struct{}{}
+	}
+	s.ids[id] = struct{}{}
+	return true
+}
+
+// futureSlack is how far a producer's clock may be ahead of the broker's.
+const futureSlack = 24 * time.Hour
+
+// add decodes message m into the block: its good events become rows, the bad
+// ones one letter.
+func (b *block) add(m *stream.Message) {
+	if b.bounds.First == 0 {
+		b.bounds.First, b.bounds.FirstTime = m.Seq, m.Time
+	}
+	b.bounds.Last, b.bounds.LastTime = m.Seq, m.Time
+	b.bytes += len(m.Data)
+	b.pending = m.Pending
+	if len(b.links) < maxLinks {
+		if sc := m.SpanContext(); sc.IsSampled() {
+			b.links = append(b.links, sc)
+		}
+	}
+	media, _, err := mime.ParseMediaType(m.ContentType())
+	if err != nil && m.ContentType() != "" {
+		media = m.ContentType()
+	}
+	var bad []byte
+	var reason error
+	switch media {
+	case ingest.ContentType:
+		bad, reason = b.addProto(m)
+	case ingest.ContentTypeJSON, "application/json":
+		bad, reason = b.addJSON(m)
+	default:
+		bad, reason = m.Data, fmt.Errorf("content type %q is unknown; want %s or %s", m.ContentType(), ingest.ContentType, ingest.ContentTypeJSON)
+	}
+	if reason != nil {
+		head := *m
+		head.Data = nil
+		b.letters = append(b.letters, letter{head, reason.Error(), bytes.Clone(bad)})
+	}
+}
+
+// maxLinks bounds the producers' spans that a block's span links to.
+const maxLinks = 128
+
+// addProto adds length-prefixed events. It returns the bad ones, in the same
+// form, and what is wrong with the first.
+func (b *block) addProto(m *stream.Message) (bad []byte, reason error) {
+	it := ingest.EventsOf(m.Data)
+	end, n, failed := 0, 0, 0
+	for it.Next() {
+		event := it.Event()
+		start := end
+		end = start + uvarintLen(uint64(len(event))) + len(event)
+		n++
+		if err := b.addEvent(m, event); err != nil {
+			if failed++; reason == nil {
+				reason = fmt.Errorf("event %d: %w", n, err)
+			}
+			bad = binary.AppendUvarint(bad, uint64(len(event)))
+			bad = append(bad, event...)
+		}
+	}
+	if err := it.Err(); err != nil {
+		// Where the next event begins is not known, so the rest goes as it is.
+		bad = append(bad, m.Data[end:]...)
+		return bad, errors.Join(reason, fmt.Errorf("after event %d: %w", n, err))
+	}
+	if n == 0 {
+		return m.Data, errors.New("message without events")
+	}
+	if failed > 1 {
+		reason = fmt.Errorf("%w (and %d more of %d events)", reason, failed-1, n)
+	}
+	return bad, reason
+}
+
+func uvarintLen(n uint64) int {
+	var buf [binary.MaxVarintLen64]byte
+	return binary.PutUvarint(buf[:], n)
+}
+
+// addJSON adds JSON objects that follow each other, one a line or not.
+func (b *block) addJSON(m *stream.Message) (bad []byte, reason error) {
+	dec := json.NewDecoder(bytes.NewReader(m.Data))
+	n, failed := 0, 0
+	for {
+		var raw json.RawMessage
+		start := dec.InputOffset()
+		err := dec.Decode(&raw)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			bad = append(bad, bytes.TrimSpace(m.Data[start:])...)
+			return bad, errors.Join(reason, fmt.Errorf("event %d: %w", n+1, err))
+		}
+		events := []json.RawMessage{raw}
+		if raw[0] == '[' {
+			events = nil
+			json.Unmarshal(raw, &events) // raw is JSON already
+		}
+		for _, raw := range events {
+			n++
+			var e ingest.Event
+			if err = json.Unmarshal(raw, &e); err == nil {
+				err = b.addDecoded(m, &e)
+			}
+			if err != nil {
+				if failed++; reason == nil {
+					reason = fmt.Errorf("event %d: %w", n, err)
+				}
+				bad = append(append(bad, raw...), '\n')
+			}
+		}
+	}
+	if n == 0 {
+		return m.Data, errors.New("message without events")
+	}
+	if failed > 1 {
+		reason = fmt.Errorf("%w (and %d more of %d events)", reason, failed-1, n)
+	}
+	return bad, reason
+}
+
+// errUnusual sends an event the slow way: a field came twice, or a list in pieces.
+var errUnusual = errors.New("unusual encoding")
+
+// addEvent adds one protobuf event as a row, or nothing.
+func (b *block) addEvent(m *stream.Message, event []byte) error {
+	err := b.fields(event)
+	if err == nil {
+		err = b.check(m)
+	}
+	if err == nil {
+		b.endRow()
+		return nil
+	}
+	b.events.rollback()
+	if err != errUnusual {
+		return err
+	}
+	var e ingest.Event
+	if err := e.UnmarshalProto(event); err != nil {
+		return err
+	}
+	return b.addDecoded(m, &e)
+}
+
+// addDecoded adds an event that is in its Go form.
+func (b *block) addDecoded(m *stream.Message, e *ingest.Event) error {
+	d := &b.decoder
+	d.scratch = e.AppendProto(d.scratch[:0])
+	if err := b.fields(d.scratch); err != nil {
+		b.events.rollback()
+		return err
+	}
+	if err := b.check(m); err != nil {
+		b.events.rollback()
+		return err
+	}
+	b.endRow()
+	return nil
+}
+
+// check says whether the decoded row can be stored.
+func (b *block) check(m *stream.Message) error {
+	d := &b.decoder
+	switch {
+	case d.ticks == math.MinInt64:
+		return errors.New("event without TimeGenerated")
+	case !d.hub:
+		return errors.New("event without Hub")
+	case !d.operation:
+		return errors.New("event without OperationName")
+	}
+	switch at := ingest.Ticks(m.Time); {
+	case d.ticks > at+int64(futureSlack/100):
+		return fmt.Errorf("TimeGenerated %s is in the future of its arrival, %s", ingest.FromTicks(d.ticks).Format(time.RFC3339), m.Time.UTC().Format(time.RFC3339))
+	case d.ticks < at-int64(d.maxAge/100):
+		return fmt.Errorf("TimeGenerated %s is older than %v at its arrival, %s", ingest.FromTicks(d.ticks).Format(time.RFC3339), d.maxAge, m.Time.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// fields writes the fields of an event into the row after the last, as
+// ingest.Fields would yield them.
+func (b *block) fields(event []byte) error {
+	d, t := &b.decoder, b.events
+	row := t.rows
+	d.ticks, d.hub, d.operation, d.certSet = math.MinInt64, false, false, d.certSet[:0]
+	rest := event
+	for len(rest) > 0 {
+		num, typ, k := protowire.ConsumeTag(rest)
+		if k < 0 {
+			return fmt.Errorf("field tag: %w", protowire.ParseError(k))
+		}
+		var c *column
+		if int(num) < len(t.byField) {
+			c = t.byField[num]
+		}
+		if c == nil {
+			n, err := d.otherField(num, typ, rest[k:])
+			if err != nil {
+				return err
+			}
+			rest = rest[k+n:]
+			continue
+		}
+		if c.values > row {
+			return errUnusual
+		}
+		var n int
+		switch c.kind {
+		case kindLow, kindText, kindGUID:
+			if typ != protowire.BytesType {
+				return wrongType(num, typ)
+			}
+			var s []byte
+			if s, n = protowire.ConsumeBytes(rest[k:]); n < 0 {
+				return cut(num, n)
+			}
+			switch c.kind {
+			case kindLow:
+				c.putLow(row, s)
+				switch num {
+				case fieldHub:
+					d.hub = len(s) > 0
+				case fieldOperation:
+					d.operation = len(s) > 0
+				}
+			case kindText:
+				c.putText(row, s)
+			default:
+				if len(s) != 16 {
+					return fmt.Errorf("field %s: %d bytes, want 16", c.name, len(s))
+				}
+				c.putGUID(row, s)
+			}
+		case kindLong, kindBool:
+			if typ != protowire.VarintType {
+				return wrongType(num, typ)
+			}
+			var v uint64
+			if v, n = protowire.ConsumeVarint(rest[k:]); n < 0 {
+				return cut(num, n)
+			}
+			c.putLong(row, int64(v))
+		case kindTime:
+			if typ != protowire.Fixed64Type {
+				return wrongType(num, typ)
+			}
+			var v uint64
+			if v, n = protowire.ConsumeFixed64(rest[k:]); n < 0 {
+				return cut(num, n)
+			}
+			ticks := int64(v)
+			if ticks < ingest.MinTicks || ticks > ingest.MaxTicks {
+				return fmt.Errorf("field %s: time %d is outside the years 1900 to 2299", c.name, ticks)
+			}
+			if num == fieldTime && ticks != 0 {
+				d.ticks = ticks
+			}
+			c.putLong(row, ticks)
+		case kindList:
+			if typ != protowire.BytesType {
+				return wrongType(num, typ)
+			}
+			// All elements that follow each other are one value.
+			tag := rest[:k]
+			end := 0
+			for bytes.HasPrefix(rest[end:], tag) {
+				_, n := protowire.ConsumeBytes(rest[end+k:])
+				if n < 0 {
+					return cut(num, n)
+				}
+				end += k + n
+			}
+			raw := rest[:end]
+			c.putList(row, raw, func() [][]byte { return d.split(raw, k) })
+			rest = rest[end:]
+			continue
+		}
+		rest = rest[k+n:]
+	}
+	return nil
+}
+
+// Field numbers that check looks at.
+var (
+	fieldTime      = protowire.Number(ingest.ColumnNamed("TimeGenerated").Field)
+	fieldHub       = protowire.Number(ingest.ColumnNamed("Hub").Field)
+	fieldOperation = protowire.Number(ingest.ColumnNamed("OperationName").Field)
+	fieldThumb     = ingest.ColumnNamed("CertThumbprint").Field
+)
+
+func wrongType(num protowire.Number, typ protowire.Type) error {
+	return fmt.Errorf("field %s: wire type %d does not fit", ingest.ColumnOf(int(num)).Name, typ)
+}
+
+func cut(num protowire.Number, n int) error {
+	return fmt.Errorf("field %s: %w", ingest.ColumnOf(int(num)).Name, protowire.ParseError(n))
+}
+
+// split returns the elements of a list as it was encoded.
+func (d *decoder) split(raw []byte, tag int) [][]byte {
+	d.elements = d.elements[:0]
+	for len(raw) > 0 {
+		s, n := protowire.ConsumeBytes(raw[tag:])
+		d.elements = append(d.elements, s)
+		raw = raw[tag+n:]
+	}
+	return d.elements
+}
+
+// otherField keeps a certificate's field for endRow and skips unknown ones.
+func (d *decoder) otherField(num protowire.Number, typ protowire.Type, b []byte) (n int, err error) {
+	c := ingest.ColumnOf(int(num))
+	if c == nil {
+		if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
+			return 0, fmt.Errorf("field %d: %w", num, protowire.ParseError(n))
+		}
+		return n, nil
+	}
+	for len(d.cert) <= int(num) {
+		d.cert = append(d.cert, certValue{})
+	}
+	v := &d.cert[num]
+	switch {
+	case c.Type == ingest.Datetime && typ == protowire.Fixed64Type:
+		var u uint64
+		if u, n = protowire.ConsumeFixed64(b); n < 0 {
+			return 0, cut(num, n)
+		}
+		v.n = int64(u)
+		if v.n < ingest.MinTicks || v.n > ingest.MaxTicks {
+			return 0, fmt.Errorf("field %s: time %d is outside the years 1900 to 2299", c.Name, v.n)
+		}
+	case c.Type == ingest.String && typ == protowire.BytesType:
+		if v.s, n = protowire.ConsumeBytes(b); n < 0 {
+			return 0, cut(num, n)
+		}
+	default:
+		return 0, wrongType(num, typ)
+	}
+	d.certSet = append(d.certSet, int(num))
+	return n, nil
+}
+
+// endRow completes the row: its certificate becomes a key, and a row of its own
+// if it is new.
+func (b *block) endRow() {
+	d, t := &b.decoder, b.events
+	row := t.rows
+	t.rows++
+	if len(d.certSet) == 0 {
+		return
+	}
+	id := d.certID()
+	if id == 0 {
+		return
+	}
+	t.certID.putLong(row, int64(id))
+	if d.known != nil && !d.known.add(id) {
+		return
+	}
+	certs := b.certs
+	certs.certID.putLong(certs.rows, int64(id))
+	for _, num := range d.certSet {
+		c, v := certs.byField[num], d.cert[num]
+		c.drop(certs.rows) // the last one counts
+		switch c.kind {
+		case kindLow:
+			c.putLow(certs.rows, v.s)
+		case kindText:
+			c.putText(certs.rows, v.s)
+		case kindNullTime:
+			if v.n != 0 {
+				c.putLong(certs.rows, v.n)
+			}
+		}
+	}
+	certs.rows++
+}
+
+// certID is ingest.CertID of the thumbprint. A source that knows a certificate's
+// names only gets a key made of all that it knows.
+func (d *decoder) certID() uint64 {
+	if slices.Contains(d.certSet, fieldThumb) && len(d.cert[fieldThumb].s) > 0 {
+		return ingest.CertID(d.cert[fieldThumb].s)
+	}
+	hash := fnv.New64a()
+	known := false
+	for _, num := range d.certSet {
+		v := d.cert[num]
+		known = known || len(v.s) > 0 || v.n != 0
+		fmt.Fprintf(hash, "%d:%d:%q;", num, v.n, v.s)
+	}
+	if !known {
+		return 0
+	}
+	return max(hash.Sum64(), 1)
+}

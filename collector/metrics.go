@@ -1,0 +1,98 @@
+package collector
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+)
+
+// metrics are the instruments of a Collector. Labels: the stream.
+type metrics struct {
+	rows, messages, blocks, letters, certificates, retries, fenced, rewound metric.Int64Counter
+	size                                                                    metric.Int64Histogram
+	duration, lag                                                           metric.Float64Histogram
+}
+
+func newMetrics(mp metric.MeterProvider, c *Collector) (m metrics, err error) {
+	if mp == nil {
+		mp = noop.NewMeterProvider()
+	}
+	meter := mp.Meter("hubscope/collector")
+	for _, x := range []struct {
+		to              *metric.Int64Counter
+		name, unit, doc string
+	}{
+		{&m.rows, "hubscope.collector.rows", "{row}", "Rows stored."},
+		{&m.messages, "hubscope.collector.messages", "{message}", "Messages stored."},
+		{&m.blocks, "hubscope.collector.blocks", "{block}", "Blocks stored."},
+		{&m.letters, "hubscope.collector.rejected", "{message}", "Messages of which something went to the dead letters."},
+		{&m.certificates, "hubscope.collector.certificates", "{row}", "Certificates stored."},
+		{&m.retries, "hubscope.collector.retries", "{insert}", "Inserts that failed and were repeated."},
+		{&m.fenced, "hubscope.collector.fenced", "{lease}", "Times that another collector took over."},
+		{&m.rewound, "hubscope.collector.rewound", "{event}", "Times that the stream was found to have lost its end while it was read."},
+	} {
+		if *x.to, err = meter.Int64Counter(x.name, metric.WithUnit(x.unit), metric.WithDescription(x.doc)); err != nil {
+			return m, err
+		}
+	}
+	if m.size, err = meter.Int64Histogram("hubscope.collector.block.rows", metric.WithUnit("{row}"), metric.WithDescription("Rows in a block."),
+		metric.WithExplicitBucketBoundaries(1, 10, 100, 1000, 10_000, 50_000, 100_000, 200_000)); err != nil {
+		return m, err
+	}
+	seconds := metric.WithExplicitBucketBoundaries(.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600)
+	if m.duration, err = meter.Float64Histogram("hubscope.collector.block.duration", metric.WithUnit("s"), seconds,
+		metric.WithDescription("From a full block to its being stored.")); err != nil {
+		return m, err
+	}
+	if m.lag, err = meter.Float64Histogram("hubscope.collector.lag", metric.WithUnit("s"), seconds,
+		metric.WithDescription("From the oldest message's arrival in the stream to its being stored.")); err != nil {
+		return m, err
+	}
+	gauge := func(name, unit, doc string, value func(Status) int64) error {
+		_, err := meter.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(doc),
+			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+				for _, s := range c.Status() {
+					o.Observe(value(s), metric.WithAttributes(attribute.String("stream", s.Stream)))
+				}
+				return nil
+			}))
+		return err
+	}
+	flag := func(b bool) int64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	if err = gauge("hubscope.collector.lag.messages", "{message}", "Messages in the stream behind the last one read.",
+		func(s Status) int64 { return int64(s.Pending) }); err != nil {
+		return m, err
+	}
+	if err = gauge("hubscope.collector.active", "1", "1 when this process collects the stream.",
+		func(s Status) int64 { return flag(s.Active) }); err != nil {
+		return m, err
+	}
+	if err = gauge("hubscope.collector.retrying", "1", "1 while an insert is being repeated.",
+		func(s Status) int64 { return flag(s.Retrying != nil) }); err != nil {
+		return m, err
+	}
+	err = gauge("hubscope.collector.floor", "{message}", "Last message of the stream that is stored.",
+		func(s Status) int64 { return int64(s.Floor) })
+	return m, err
+}
+
+// block counts a stored block.
+func (m metrics) block(ctx context.Context, stream string, b *block, took time.Duration) {
+	attrs := metric.WithAttributeSet(attribute.NewSet(attribute.String("stream", stream)))
+	m.rows.Add(ctx, int64(b.events.rows), attrs)
+	m.messages.Add(ctx, int64(b.bounds.Last-b.bounds.First+1), attrs)
+	m.blocks.Add(ctx, 1, attrs)
+	m.letters.Add(ctx, int64(len(b.letters)), attrs)
+	m.certificates.Add(ctx, int64(b.certs.rows), attrs)
+	m.size.Record(ctx, int64(b.events.rows), attrs)
+	m.duration.Record(ctx, took.Seconds(), attrs)
+	m.lag.Record(ctx, time.Since(b.bounds.FirstTime).Seconds(), attrs)
+}

@@ -1,0 +1,340 @@
+package collector
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"hubscope/ingest"
+)
+
+// DefaultDatabase is where the tables are unless the DSN names another place.
+const DefaultDatabase = "hubscope"
+
+// Schema says how the tables are made.
+type Schema struct {
+	// Database that holds the tables; the DSN's when empty.
+	Database string `yaml:"database"`
+	// Cluster makes every definition ON CLUSTER; may be a macro, {cluster}.
+	Cluster string `yaml:"cluster"`
+	// Replicated takes the replicated engines. The servers then need the
+	// macros {shard} and {replica}.
+	Replicated bool `yaml:"replicated"`
+	// EventDays is how long events are kept, RollupDays the counts and states.
+	EventDays  int `yaml:"event_days"`
+	RollupDays int `yaml:"rollup_days"`
+}
+
+// DefaultSchema keeps events for 400 days and counts for five years.
+func DefaultSchema() Schema { return Schema{EventDays: 400, RollupDays: 1826} }
+
+// Validate says what cannot be.
+func (s Schema) Validate() error {
+	switch {
+	case !identifier.MatchString(s.Database):
+		return fmt.Errorf("clickhouse: database %q is not an identifier", s.Database)
+	case s.Cluster != "" && !clusterName.MatchString(s.Cluster):
+		return fmt.Errorf("clickhouse: cluster %q is not a name", s.Cluster)
+	case s.EventDays < 1 || s.RollupDays < 1:
+		return fmt.Errorf("clickhouse: event_days %d, rollup_days %d: want 1 or more", s.EventDays, s.RollupDays)
+	}
+	return nil
+}
+
+// dedupWindow is how many inserts a table remembers by token. At one a second
+// that is 2.8 hours of blocks, of which a restart repeats two.
+const dedupWindow = 10000
+
+// replicatedWindowSeconds: the default of an hour is shorter than an outage.
+const replicatedWindowSeconds = 7 * 24 * 3600
+
+// on is the ON CLUSTER clause.
+func (s Schema) on() string {
+	if s.Cluster == "" {
+		return ""
+	}
+	return " ON CLUSTER '" + s.Cluster + "'"
+}
+
+func (s Schema) name(table string) string { return s.Database + "." + table }
+
+// engine is the engine clause of a table of one of the MergeTree family, and
+// settings its settings with the window of tokens.
+func (s Schema) engine(family, table string, args ...string) string {
+	if s.Replicated {
+		args = append([]string{"'/clickhouse/tables/{shard}/" + s.Database + "/" + table + "'", "'{replica}'"}, args...)
+		family = "Replicated" + family
+	}
+	return family + "(" + strings.Join(args, ", ") + ")"
+}
+
+func (s Schema) settings(more ...string) string {
+	all := []string{fmt.Sprintf("non_replicated_deduplication_window = %d", dedupWindow)}
+	if s.Replicated {
+		all = []string{fmt.Sprintf("replicated_deduplication_window = %d", dedupWindow),
+			fmt.Sprintf("replicated_deduplication_window_seconds = %d", replicatedWindowSeconds)}
+	}
+	return strings.Join(append(all, more...), ", ")
+}
+
+func definition(c ingest.Column) string {
+	d := c.Name + " " + c.ClickHouse
+	if c.Codec != "" && !strings.HasPrefix(c.ClickHouse, "LowCardinality") {
+		d += " CODEC(" + c.Codec + ")"
+	}
+	return d
+}
+
+// columnList is the body of a CREATE TABLE.
+func columnList(columns []string) string { return "(\n  " + strings.Join(columns, ",\n  ") + "\n)" }
+
+// stored are the columns of table Connections that an insert fills: events'
+// own, without the certificate's, then CertId.
+func stored(columns []ingest.Column) []ingest.Column {
+	var out []ingest.Column
+	for _, c := range columns {
+		if !c.Certificate {
+			out = append(out, c)
+		}
+	}
+	return append(out, ingest.CertIdColumn)
+}
+
+// certificate are the columns of table Certificates behind CertId.
+func certificate(columns []ingest.Column) []ingest.Column {
+	var out []ingest.Column
+	for _, c := range columns {
+		if c.Certificate {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (s Schema) connections(columns []ingest.Column) string {
+	var defs []string
+	for _, c := range stored(columns) {
+		defs = append(defs, definition(c))
+	}
+	it := ingest.IngestionTimeColumn
+	defs = append(defs, fmt.Sprintf("%s %s DEFAULT now64(3) CODEC(%s)", it.Name, it.ClickHouse, it.Codec),
+		"INDEX DeviceIds DeviceId TYPE bloom_filter(0.01) GRANULARITY 4")
+	return fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s%s %s
+ENGINE = %s
+PARTITION BY toYYYYMM(TimeGenerated)
+ORDER BY (toStartOfHour(TimeGenerated), Hub, DeviceId, TimeGenerated)
+TTL toDateTime(TimeGenerated) + INTERVAL %d DAY
+SETTINGS %s`, s.name("Connections"), s.on(), columnList(defs), s.engine("MergeTree", "Connections"),
+		s.EventDays, s.settings("ttl_only_drop_parts = 1"))
+}
+
+func (s Schema) certificates(columns []ingest.Column) string {
+	defs := []string{definition(ingest.CertIdColumn)}
+	for _, c := range certificate(columns) {
+		defs = append(defs, definition(c))
+	}
+	// Rows of one key are equal, so it does not matter which one remains.
+	return fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s%s %s
+ENGINE = %s
+ORDER BY CertId
+SETTINGS %s`, s.name("Certificates"), s.on(), columnList(defs), s.engine("ReplacingMergeTree", "Certificates"), s.settings())
+}
+
+// binExpr rounds TimeGenerated down.
+func binExpr(bin time.Duration) string {
+	switch bin {
+	case 5 * time.Minute:
+		return "toStartOfFiveMinutes(TimeGenerated)"
+	case 24 * time.Hour:
+		return "toDateTime(toStartOfDay(TimeGenerated), 'UTC')"
+	default:
+		panic("no bin of " + bin.String())
+	}
+}
+
+func (s Schema) rollup(r ingest.Rollup) string {
+	defs := []string{"TimeGenerated DateTime('UTC') CODEC(DoubleDelta, ZSTD(1))"}
+	for _, name := range r.Keys {
+		defs = append(defs, definition(*ingest.ColumnNamed(name)))
+	}
+	sum := func(c ingest.Column) string {
+		return fmt.Sprintf("%s SimpleAggregateFunction(sum, %s) CODEC(%s)", c.Name, c.ClickHouse, c.Codec)
+	}
+	defs = append(defs, sum(ingest.CountColumn))
+	for _, name := range r.Sums {
+		defs = append(defs, sum(*ingest.ColumnNamed(name)))
+	}
+	order := append([]string{"TimeGenerated"}, r.Keys...)
+	if r.Proven {
+		// Years of days: a hub's report reads its own.
+		order = append([]string{"Hub", "TimeGenerated"}, r.Keys[1:]...)
+	}
+	return fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s%s %s
+ENGINE = %s
+PARTITION BY toYYYYMM(TimeGenerated)
+ORDER BY (%s)
+TTL TimeGenerated + INTERVAL %d DAY
+SETTINGS %s`, s.name(r.Name), s.on(), columnList(defs), s.engine("AggregatingMergeTree", r.Name),
+		strings.Join(order, ", "), s.RollupDays, s.settings("ttl_only_drop_parts = 1"))
+}
+
+// feed is the materialized view that fills a rollup.
+func (s Schema) feed(r ingest.Rollup) string {
+	keys := strings.Join(r.Keys, ", ")
+	if r.Proven {
+		// Most devices have one row of a kind in a block: grouping them first
+		// costs more than the sort of the insert, which adds them up as well.
+		return fmt.Sprintf(`CREATE MATERIALIZED VIEW IF NOT EXISTS %s%s TO %s AS
+SELECT %s AS TimeGenerated, %s, toUInt64(1) AS Count
+FROM (SELECT * FROM %s WHERE DeviceId != '')`, s.name(r.Name+"Feed"), s.on(), s.name(r.Name), binExpr(r.Bin), keys, s.name("Connections"))
+	}
+	var sums strings.Builder
+	for _, name := range r.Sums {
+		fmt.Fprintf(&sums, ", sum(%s) AS %s", name, name)
+	}
+	return fmt.Sprintf(`CREATE MATERIALIZED VIEW IF NOT EXISTS %s%s TO %s AS
+SELECT Bin AS TimeGenerated, %s, count() AS Count%s
+FROM (SELECT %s AS Bin, * FROM %s)
+GROUP BY Bin, %s`, s.name(r.Name+"Feed"), s.on(), s.name(r.Name), keys, sums.String(), binExpr(r.Bin), s.name("Connections"), keys)
+}
+
+// newest are the columns of Connections that DeviceStates keeps of a device's
+// newest event.
+var newest = []string{"TlsVersion", "TlsCipher", "OfferedVersions", "OfferedCiphers", "WouldFailStrict", "StrictReason", "Protocol",
+	"AuthType", "SdkVersion", "Ja4", "MaskedIpAddress", "OperationName", "ResultType", "CaName", "CertId"}
+
+// newestType is the tuple of DeviceStates' column Newest: when the connection
+// began and when the event happened, by which the greatest is the newest, then
+// the facts.
+func newestType() string {
+	elements := []string{"Connected UInt64", "At DateTime64(7, 'UTC')"}
+	for _, name := range newest {
+		elements = append(elements, name+" "+plainType(name))
+	}
+	return "Tuple(" + strings.Join(elements, ", ") + ")"
+}
+
+// plainType is a column's type inside a tuple that is aggregated, where
+// LowCardinality is not allowed.
+func plainType(name string) string {
+	c := ingest.CertIdColumn
+	if name != c.Name {
+		c = *ingest.ColumnNamed(name)
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(c.ClickHouse, "LowCardinality("), ")")
+}
+
+func (s Schema) deviceStates() string {
+	hub, device := *ingest.ColumnNamed("Hub"), *ingest.ColumnNamed("DeviceId")
+	return fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s%s %s
+ENGINE = %s
+ORDER BY (Hub, DeviceId)
+SETTINGS %s`, s.name("DeviceStates"), s.on(), columnList([]string{
+		definition(hub), definition(device),
+		"FirstSeen SimpleAggregateFunction(min, DateTime64(7, 'UTC')) CODEC(ZSTD(1))",
+		"LastSeen SimpleAggregateFunction(max, DateTime64(7, 'UTC')) CODEC(ZSTD(1))",
+		"BestOfferedVersion SimpleAggregateFunction(max, String) CODEC(ZSTD(1))",
+		"Newest SimpleAggregateFunction(max, " + newestType() + ") CODEC(ZSTD(1))",
+	}), s.engine("AggregatingMergeTree", "DeviceStates"), s.settings())
+}
+
+// deviceStatesFeed fills DeviceStates. The newest event is that of the newest
+// connection: at a takeover the old connection's end comes after the new one's
+// begin. A ConnectionId is a UUIDv7 and begins with the time of the accept.
+func (s Schema) deviceStatesFeed() string {
+	return fmt.Sprintf(`CREATE MATERIALIZED VIEW IF NOT EXISTS %s%s TO %s AS
+SELECT Hub, DeviceId, TimeGenerated AS FirstSeen, TimeGenerated AS LastSeen,
+  extract(OfferedVersions, '"(1\\.[0-3])"') AS BestOfferedVersion,
+  CAST((toUInt64(bitShiftRight(toUInt128(ConnectionId), 80)), TimeGenerated, %s), '%s') AS Newest
+FROM %s
+WHERE DeviceId != ''`, s.name("DeviceStatesFeed"), s.on(), s.name("DeviceStates"), strings.Join(newest, ", "),
+		strings.ReplaceAll(newestType(), "'", "\\'"), s.name("Connections"))
+}
+
+// views are the KQL tables that are no tables. They have the columns of
+// ingest.AzureDiagnostics and ingest.Devices, in that order.
+func (s Schema) views() []string {
+	return []string{s.view("AzureDiagnostics", ingest.AzureDiagnostics, s.azure()), s.view("Devices", ingest.Devices, s.devices())}
+}
+
+// view defines a view whose columns have exactly the types of the list.
+func (s Schema) view(name string, columns []ingest.Column, body string) string {
+	var out []string
+	for _, c := range columns {
+		out = append(out, fmt.Sprintf("CAST(%s, '%s') AS %s", c.Name, strings.ReplaceAll(c.ClickHouse, "'", "\\'"), c.Name))
+	}
+	return fmt.Sprintf("CREATE OR REPLACE VIEW %s%s AS\nSELECT %s\nFROM (\n%s\n)", s.name(name), s.on(), strings.Join(out, ",\n  "), body)
+}
+
+const zeroGUID = "00000000-0000-0000-0000-000000000000"
+
+func (s Schema) azure() string {
+	resource := "/SUBSCRIPTIONS/" + zeroGUID + "/RESOURCEGROUPS/HUBSCOPE/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/"
+	return fmt.Sprintf(`SELECT TimeGenerated,
+  concat('%s', upper(Hub)) AS ResourceId, lower(ResourceId) AS _ResourceId,
+  '' AS TenantId, '%s' AS SubscriptionId, 'HUBSCOPE' AS ResourceGroup,
+  'MICROSOFT.DEVICES' AS ResourceProvider, 'IOTHUBS' AS ResourceType, upper(Hub) AS Resource,
+  Category, OperationName, Level, ResultType, ResultSignature, ResultDescription, DurationMs,
+  MaskedIpAddress AS CallerIPAddress, toString(ConnectionId) AS CorrelationId, Node AS location_s,
+  %s AS properties_s,
+  'AzureDiagnostics' AS Type
+FROM %s
+WHERE OperationName IN ('%s', '%s', '%s')`, resource, zeroGUID, azureProperties(), s.name("Connections"),
+		ingest.DeviceConnect, ingest.DeviceDisconnect, ingest.ConnectionRefused)
+}
+
+// azureProperties builds Azure's properties object as text. authType is a JSON
+// object as a string inside it, as Azure writes it. deviceId of a refused
+// connection is the claimed one, as in Azure's log; claimedDeviceId tells them
+// apart. What follows tlsVersion is ours.
+func azureProperties() string {
+	text := func(expr string) string { return "toJSONString(" + expr + ")" }
+	auth := `concat('{"scope":"device","type":', toJSONString(AuthType), ',"issuer":', if(AuthIssuer = '', 'null', toJSONString(AuthIssuer)), ',"acceptingIpFilterRule":null}')`
+	fields := []struct{ name, json string }{
+		{"deviceId", text("if(DeviceId = '' AND OperationName = '" + ingest.ConnectionRefused + "', ClaimedDeviceId, DeviceId)")},
+		{"moduleId", "if(ModuleId = '', 'null', toJSONString(ModuleId))"},
+		{"protocol", text("Protocol")},
+		{"authType", "if(AuthType = '', 'null', toJSONString(" + auth + "))"},
+		{"maskedIpAddress", text("MaskedIpAddress")},
+		{"sdkVersion", text("SdkVersion")},
+		{"statusCode", "if(ResultType = '', 'null', toJSONString(ResultType))"},
+		{"errorMessage", "if(ResultDescription = '', 'null', toJSONString(ResultDescription))"},
+		{"sequenceNumber", "toString(Sequence)"},
+		{"tlsVersion", text("TlsVersion")},
+		{"tlsCipher", text("TlsCipher")},
+		{"tlsGroup", text("TlsGroup")},
+		{"claimedDeviceId", text("ClaimedDeviceId")},
+		{"stage", text("Stage")},
+		{"disconnectReason", text("DisconnectReason")},
+		{"wouldFailStrict", "if(WouldFailStrict, 'true', 'false')"},
+		{"strictReason", text("StrictReason")},
+		{"ja4", text("Ja4")},
+		{"offeredVersions", "if(OfferedVersions = '', '[]', OfferedVersions)"},
+		{"offeredCiphers", "if(OfferedCiphers = '', '[]', OfferedCiphers)"},
+	}
+	var parts []string
+	for i, f := range fields {
+		open := `,"`
+		if i == 0 {
+			open = `{"`
+		}
+		parts = append(parts, "'"+open+f.name+`":'`, f.json)
+	}
+	return "concat(" + strings.Join(append(parts, "'}'"), ", ") + ")"
+}
+
+func (s Schema) devices() string {
+	facts := make([]string, len(newest))
+	for i, name := range newest {
+		facts[i] = fmt.Sprintf("tupleElement(N, '%s') AS %s", name, name)
+	}
+	return fmt.Sprintf(`SELECT *
+FROM (
+  SELECT Hub, DeviceId, First AS FirstSeen, Last AS LastSeen, Best AS BestOfferedVersion, %s
+  FROM (
+    SELECT Hub, DeviceId, min(FirstSeen) AS First, max(LastSeen) AS Last, max(BestOfferedVersion) AS Best, max(Newest) AS N
+    FROM %s GROUP BY Hub, DeviceId
+  )
+) AS d
+LEFT ANY JOIN %s AS c ON c.CertId = d.CertId`, strings.Join(facts, ", "), s.name("DeviceStates"), s.name("Certificates"))
+}
