@@ -461,7 +461,7 @@ func ParseDateTime(s string) (ticks int64, ok bool) {
 // dateLayouts are the forms with names of days and months.
 var dateLayouts = []string{
 	time.RFC1123, time.RFC1123Z, time.RFC850, time.RFC822, time.RFC822Z,
-	"Mon, _2 Jan 06 15:04:05", "_2 Jan 06 15:04:05", "_2 Jan 06 15:04:05 MST",
+	"Mon, _2 Jan 06 15:04:05", "Mon, _2 Jan 06 15:04:05 MST", "_2 Jan 06 15:04:05", "_2 Jan 06 15:04:05 MST",
 	"Mon, _2 Jan 2006 15:04:05", "_2 Jan 2006 15:04:05", "_2 Jan 2006 15:04:05 MST", "_2 Jan 2006 15:04", "_2 Jan 2006",
 	"Monday, 02-Jan-06 15:04:05", "02-Jan-06 15:04:05", "02-Jan-2006 15:04:05", "02-Jan-2006",
 	"Jan _2, 2006", "January _2, 2006", "Jan _2, 2006 15:04:05", "January _2, 2006 15:04:05",

@@ -6,7 +6,7 @@ package kql
 func Nearest(s string, names []string) string { return nearest(s, names) }
 
 func nearest(s string, names []string) string {
-	best, bestDistance := "", min((len(s)+2)/3, 3)+1
+	best, bestDistance := "", min((len(s)+1)/3, 3)+1
 	if len(s) > 64 {
 		return ""
 	}

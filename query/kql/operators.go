@@ -142,6 +142,11 @@ func (p *parser) operator() Operator {
 	if !isOperator(t.kind) || (t.kind == kwCount || t.kind == kwRange) && p.peekKind(1) == tLParen {
 		return p.badOperator()
 	}
+	if !p.enter() {
+		p.depth--
+		return &BadOp{p.from(p.pos), Keyword{}}
+	}
+	defer p.leave()
 	key := Keyword{p.textOf(t), t.span()}
 	p.next()
 	outer := p.open()
@@ -168,11 +173,12 @@ func (p *parser) badOperator() Operator {
 		p.next()
 		return &BadOp{p.from(start), Keyword{w, t.span()}}
 	}
-	hint := ""
 	if t.kind == tBar {
-		hint = "write or, or take one | away"
+		p.expected("an operator", "write or, or take one | away")
+		p.next()
+	} else {
+		p.expected("an operator", "")
 	}
-	p.expected("an operator", hint)
 	return &BadOp{p.from(start), Keyword{}}
 }
 
