@@ -757,7 +757,7 @@ func (p *parser) typeOf() Expr {
 		t.Span = p.from(start)
 		return t
 	}
-	if n := p.tok(); p.peekKind(1) == tRParen && n.kind != tStar || n.kind == kwType && p.peekKind(1) != tColon {
+	if n := p.tok(); p.peekKind(1) == tRParen && n.kind != tStar && n.kind != tRParen || n.kind == kwType && p.peekKind(1) != tColon {
 		t.Type = p.typeName(true)
 	} else {
 		s := &Schema{}
