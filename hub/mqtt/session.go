@@ -209,19 +209,21 @@ func decode(pk *packets.Packet, body []byte) (err error) {
 
 // handle reads the rest of a packet and does what it says.
 func (s *session) handle(ctx context.Context, first byte) *hub.End {
+	var pk *packets.Packet
 	fh, end := s.readHeader(first)
-	if end != nil {
-		if end.Reason == hub.ReasonMessageTooLarge {
-			s.disconnect(packets.ErrPacketTooLarge)
-		}
-		return end
+	if end == nil {
+		pk, end = s.readBody(fh)
 	}
-	pk, end := s.readBody(fh)
 	if end == nil {
 		end = s.do(ctx, pk)
 	}
-	if end != nil && end.Reason == hub.ReasonProtocolError {
-		s.disconnect(packets.ErrProtocolViolation)
+	if end != nil {
+		switch end.Reason {
+		case hub.ReasonProtocolError:
+			s.disconnect(packets.ErrProtocolViolation)
+		case hub.ReasonMessageTooLarge:
+			s.disconnect(packets.ErrPacketTooLarge)
+		}
 	}
 	return end
 }
