@@ -142,7 +142,7 @@ func acceptOne(t *testing.T, config Config, choice Choice) (addr string, report 
 }
 
 // needTool skips a test on a bare machine, but not in CI.
-func needTool(t *testing.T, name string) string {
+func needTool(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err == nil {

@@ -280,7 +280,8 @@ func (l *libssl) failure() error {
 		if code == 0 {
 			return e
 		}
-		if len(e.codes) == 0 {
+		// libssl's own words say what it was about, libcrypto's what failed in it.
+		if len(e.codes) == 0 || e.reason() == 0 && code>>23&0xff == sslLib {
 			var text [256]byte
 			purego.SyscallN(l.errText, code, uintptr(unsafe.Pointer(&text[0])), uintptr(len(text)))
 			e.text = cText(text[:])
