@@ -190,6 +190,9 @@ func (a *Acceptor) Accept(t *Transport, choose func(*Hello) Choice) (*Conn, *Rep
 		return nil, r
 	}
 	t.SetDeadline(noDeadline)
+	if r.Version == VersionTLS13 {
+		acknowledgeNow(t.Conn)
+	}
 	return conn, r
 }
 
