@@ -205,7 +205,7 @@ type Lease struct {
 	lose    context.CancelFunc
 
 	// Of the consumer, for the goroutine that calls Next.
-	iter     jetstream.MessagesContext
+	feed     *feed
 	seen     uint64 // last message handed out, or the floor
 	seenTime time.Time
 	consumed uint64 // the consumer's own sequence number
@@ -626,19 +626,21 @@ func (l *Lease) Token(b Block) string {
 // wait and returns ErrNoMessage then. Trouble with the broker it logs and
 // outlasts.
 func (l *Lease) Next(ctx context.Context, wait time.Duration) (*Message, error) {
-	deadline := time.Now().Add(wait)
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
 	for {
-		if l.lost.Err() != nil {
+		select {
+		case <-l.lost.Done():
 			return nil, ErrFenced
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		default:
 		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		if l.feed != nil && l.s.data.Stats().Reconnects != l.feed.reconnects {
+			// The consumer lived in the memory of a server that may be gone.
+			l.reopen("connected anew")
 		}
-		left := time.Until(deadline)
-		if left <= 0 {
-			return nil, ErrNoMessage
-		}
-		if l.iter == nil {
+		if l.feed == nil {
 			if err := l.open(ctx); err != nil {
 				if errors.Is(err, ErrRewound) {
 					return nil, err
@@ -648,23 +650,28 @@ func (l *Lease) Next(ctx context.Context, wait time.Duration) (*Message, error) 
 				}
 				select {
 				case <-ctx.Done():
-				case <-time.After(min(left, 200*time.Millisecond)):
+					return nil, ctx.Err()
+				case <-timeout.C:
+					return nil, ErrNoMessage
+				case <-time.After(200 * time.Millisecond):
 				}
 				continue
 			}
 		}
-		once, cancel := context.WithDeadline(ctx, deadline)
-		msg, err := l.iter.Next(jetstream.NextContext(once))
-		expired := once.Err() != nil
-		cancel()
-		if err != nil {
-			if !expired {
-				l.close()
-				if l.s.data.IsConnected() {
-					l.s.log.Info("reading the stream anew", "after", l.seen, "reason", err)
-				}
+		var msg jetstream.Msg
+		var open bool
+		select {
+		case msg, open = <-l.feed.messages:
+			if !open {
+				l.reopen(l.feed.err)
+				continue
 			}
-			continue
+		case <-timeout.C:
+			return nil, ErrNoMessage
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-l.lost.Done():
+			return nil, ErrFenced
 		}
 		meta, err := msg.Metadata()
 		if err != nil {
@@ -673,8 +680,7 @@ func (l *Lease) Next(ctx context.Context, wait time.Duration) (*Message, error) 
 		if meta.Sequence.Consumer != l.consumed+1 {
 			// A delivery was lost on the way; nothing is acknowledged, so it
 			// has to be asked for again.
-			l.s.log.Info("reading the stream anew", "after", l.seen, "reason", "gap in delivery")
-			l.close()
+			l.reopen("gap in delivery")
 			continue
 		}
 		l.consumed++
@@ -691,11 +697,55 @@ func (l *Lease) Next(ctx context.Context, wait time.Duration) (*Message, error) 
 	}
 }
 
+// feed carries a consumer's messages. A goroutine of its own waits for them:
+// the client notices a dead consumer, by its missing heartbeats, only while
+// somebody waits without a break.
+type feed struct {
+	iter       jetstream.MessagesContext
+	messages   chan jetstream.Msg
+	err        error // why messages was closed
+	quit       chan struct{}
+	done       chan struct{}
+	reconnects uint64
+}
+
+func (f *feed) run() {
+	defer close(f.done)
+	defer close(f.messages)
+	for {
+		msg, err := f.iter.Next()
+		if err != nil {
+			f.err = err
+			return
+		}
+		select {
+		case f.messages <- msg:
+		case <-f.quit:
+			return
+		}
+	}
+}
+
+func (l *Lease) close() {
+	if f := l.feed; f != nil {
+		close(f.quit)
+		f.iter.Stop()
+		<-f.done
+		l.feed = nil
+	}
+}
+
+func (l *Lease) reopen(reason any) {
+	l.close()
+	l.s.log.Info("reading the stream anew", "after", l.seen, "reason", reason)
+}
+
 // open makes a consumer behind the last message seen. It acknowledges nothing:
 // the position is ours to keep.
 func (l *Lease) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	reconnects := l.s.data.Stats().Reconnects
 	info, err := l.stream.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("stream info: %w", err)
@@ -723,20 +773,18 @@ func (l *Lease) open(ctx context.Context) error {
 		return fmt.Errorf("consumer: %w", err)
 	}
 	limit := max(16<<20, 2*int(l.s.data.MaxPayload()))
-	l.iter, err = cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(256, limit), jetstream.PullHeartbeat(time.Second),
+	f := &feed{
+		messages: make(chan jetstream.Msg, 16), quit: make(chan struct{}), done: make(chan struct{}),
+		reconnects: reconnects,
+	}
+	f.iter, err = cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(256, limit), jetstream.PullHeartbeat(time.Second),
 		jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	if err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
-	l.consumed = 0
+	go f.run()
+	l.feed, l.consumed = f, 0
 	return nil
-}
-
-func (l *Lease) close() {
-	if l.iter != nil {
-		l.iter.Stop()
-		l.iter = nil
-	}
 }
 
 // Begin records that block b is about to be stored. It returns ErrFenced when
