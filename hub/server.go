@@ -414,3 +414,6 @@ func (c *connection) isShutDown() bool {
 	defer c.mu.Unlock()
 	return c.closed
 }
+
+// Open returns the number of open connections.
+func (s *Server) Open() int { return int(s.open.Load()) }
