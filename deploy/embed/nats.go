@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"golang.org/x/crypto/bcrypt"
 )
 
 // NATSConfig says where and how the NATS server runs.
@@ -58,9 +59,15 @@ func StartNATS(ctx context.Context, cfg NATSConfig) (*NATS, error) {
 	} else {
 		l.Close()
 	}
+	// The server warns about passwords it holds in clear. This one is random, so
+	// the cheapest hash does.
+	hash, err := bcrypt.GenerateFromPassword([]byte(cfg.Password), bcrypt.MinCost)
+	if err != nil {
+		return nil, fmt.Errorf("nats password: %w", err)
+	}
 	s, err := server.NewServer(&server.Options{
 		ServerName: "hubscope", Host: "127.0.0.1", Port: port,
-		Username: natsUser, Password: cfg.Password,
+		Username: natsUser, Password: string(hash),
 		JetStream: true, StoreDir: cfg.Dir, SyncAlways: true, JetStreamMaxStore: cfg.MaxStore,
 		MaxPayload: 8 << 20, WriteDeadline: 10 * time.Second,
 		NoSigs: true, NoLog: cfg.Log == nil,

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel"
+
+	"hubscope/hub"
+	"hubscope/hub/ca"
+	"hubscope/hub/handshake"
+	"hubscope/hub/mqtt"
+	"hubscope/hub/registry"
+	"hubscope/ingest/stream"
+)
+
+// runningHub is a hub with its listeners, and what it is reached by.
+type runningHub struct {
+	MQTT, HTTPS string // addresses that are bound
+	RootFile    string // PEM file of the server's root, empty with certificates of the user's own
+	Registry    *registry.Registry
+}
+
+// openRegistry connects to NATS and opens the registry on it.
+func openRegistry(ctx context.Context, server stream.Server, t *telemetry, replicas int) (*nats.Conn, *registry.Registry, error) {
+	conn, err := server.Connect("hubscope registry", t.Log)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := registry.OpenNATS(ctx, conn, registry.NATSConfig{Replicas: replicas, Logger: t.Log})
+	if err != nil {
+		conn.Close()
+		return nil, nil, fmt.Errorf("registry: %w", err)
+	}
+	return conn, registry.New(store, registry.Config{}), nil
+}
+
+// ensureHub makes a hub that is missing; one that is there stays as it is.
+func ensureHub(ctx context.Context, r *registry.Registry, h registry.Hub) (*registry.Hub, error) {
+	created, err := r.CreateHub(ctx, h)
+	if errors.Is(err, registry.ErrExists) {
+		return r.Hub(ctx, h.Name)
+	}
+	return created, err
+}
+
+// startHub runs a hub with its publishers in g. The hubs of the registry are
+// there already.
+func startHub(ctx context.Context, g *group, s *Settings, data string, t *telemetry) (*runningHub, error) {
+	conn, reg, err := openRegistry(ctx, s.NATS.Server, t, s.Streams.Replicas)
+	if err != nil {
+		return nil, err
+	}
+	g.onStop("registry connection", func() error { conn.Close(); return nil })
+
+	events, err := s.NATS.Server.Connect("hubscope publisher", t.Log)
+	if err != nil {
+		return nil, err
+	}
+	g.onStop("publisher connection", func() error { events.Close(); return nil })
+	pc := s.publisherConfig()
+	pc.Meter, pc.Tracer = otel.GetMeterProvider(), otel.GetTracerProvider()
+	if pc.Spool == "" {
+		pc.Spool = filepath.Join(data, "spool")
+	}
+	publisher, err := stream.NewPublisher(events, pc, t.Log)
+	if err != nil {
+		return nil, err
+	}
+	g.start("publisher", publisher.Run)
+
+	tc := s.Telemetry
+	tc.Meter = otel.GetMeterProvider()
+	messages, err := stream.NewTelemetryPublisher(events, tc)
+	if err != nil {
+		return nil, err
+	}
+	g.onStop("telemetry publisher", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		messages.Close(ctx)
+		return nil
+	})
+
+	cache := registry.NewCache(reg, registry.CacheConfig{Logger: t.Log})
+	g.start("registry", cache.Run)
+	select {
+	case <-cache.Ready():
+	case err := <-g.failed:
+		return nil, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(30 * time.Second):
+		return nil, errors.New("registry: not loaded within 30 s; is JetStream there?")
+	}
+
+	key, err := secret(data, "ip-hash-key", func() string { return rand.Text() + rand.Text() })
+	if err != nil {
+		return nil, err
+	}
+	certificates, root, err := s.serverCertificates(ctx, reg, data)
+	if err != nil {
+		return nil, err
+	}
+	hc := s.hubConfig()
+	hc.Registry, hc.IPKey, hc.Logger = cache, []byte(key), t.Log
+	hc.Certificates = func(string) *handshake.Certificates { return certificates }
+	hc.Events, hc.Telemetry = publisher, telemetrySink{messages}
+	server, err := hub.New(hc)
+	if err != nil {
+		return nil, err
+	}
+	g.onStop("hub", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		return nil
+	})
+	listener, err := listen("mqtt", s.Hub.MQTT)
+	if err != nil {
+		return nil, err
+	}
+	g.start("mqtt", func(ctx context.Context) error {
+		return server.Serve(ctx, listener, mqtt.New())
+	})
+	return &runningHub{MQTT: listener.Addr().String(), RootFile: root, Registry: reg}, nil
+}
+
+// listen binds a TCP port and says in its error which one was meant.
+func listen(what, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s port: %w (choose another with --%s-listen, or --ports auto)", what, err, what)
+	}
+	return l, nil
+}
+
+// serverCertificates loads the certificates that the configuration names, or
+// those under the data folder, which are made at need. root is the file with
+// the root of the latter.
+func (s *Settings) serverCertificates(ctx context.Context, reg *registry.Registry, data string) (certs *handshake.Certificates, root string, err error) {
+	var chains []tls.Certificate
+	for _, f := range s.Hub.Certificates {
+		c, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+		if err != nil {
+			return nil, "", fmt.Errorf("server certificate: %w", err)
+		}
+		chains = append(chains, c)
+	}
+	if len(chains) == 0 {
+		names := slices.Clone(s.Hub.HostNames)
+		hubs, err := reg.Hubs(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		for _, h := range hubs {
+			names = append(names, h.HostNames...)
+		}
+		files, err := ca.ServerFolder{Dir: filepath.Join(data, "tls"), Names: names}.Open()
+		if err != nil {
+			return nil, "", err
+		}
+		chains, root = []tls.Certificate{files.RSA, files.ECDSA}, files.RootFile
+	}
+	certs, err = handshake.NewCertificates(chains...)
+	return certs, root, err
+}
+
+// telemetrySink carries device messages from the hub to JetStream.
+type telemetrySink struct{ *stream.TelemetryPublisher }
+
+// PublishTelemetry implements [hub.TelemetryPublisher].
+func (s telemetrySink) PublishTelemetry(ctx context.Context, m *hub.Message, accepted func(error)) {
+	properties := make(url.Values, len(m.Properties))
+	for _, p := range m.Properties {
+		properties.Add(p.Name, p.Value)
+	}
+	s.Publish(ctx, &stream.DeviceMessage{
+		Hub: m.Hub, DeviceID: m.DeviceID, ModuleID: m.ModuleID, Protocol: m.Protocol,
+		ConnectionID: uuid.UUID(m.ConnectionID).String(), Time: m.Received, Properties: properties, Body: m.Body,
+	}, accepted)
+}
