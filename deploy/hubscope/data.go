@@ -83,7 +83,7 @@ func lockData(dir string) (unlock func(), err error) {
 		return nil, fmt.Errorf("data folder %s is in use by another hubscope (process %s); stop it, or choose another folder with --data",
 			dir, strings.TrimSpace(string(owner)))
 	}
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
 	}
 	if err != nil {

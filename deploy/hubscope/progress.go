@@ -43,9 +43,6 @@ func (p *progress) step(name string, f func() (string, error)) error {
 	return nil
 }
 
-// say prints a line that took no time of its own.
-func (p *progress) say(name, text string) { p.printf("  %-10s %s\n", name, text) }
-
 func (p *progress) printf(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
