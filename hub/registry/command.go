@@ -531,6 +531,7 @@ type HubCommand struct {
 	Show   ShowHubCommand   `cmd:"" help:"Show a hub with its connection strings."`
 	Create CreateHubCommand `cmd:"" help:"Make a hub."`
 	Set    SetHubCommand    `cmd:"" help:"Change a hub; connections made from now on obey."`
+	Apply  ApplyHubCommand  `cmd:"" help:"Make or change hubs as an Azure Resource Manager template says."`
 	Delete DeleteHubCommand `cmd:"" help:"Remove a hub with its devices and CAs."`
 }
 
@@ -662,6 +663,47 @@ func (c *SetHubCommand) Run(ctx context.Context, s *Shell) error {
 		return err
 	}
 	return c.printHub(s, h)
+}
+
+// ApplyHubCommand is "hubscope hub apply".
+type ApplyHubCommand struct {
+	Output
+	Template  []byte            `arg:"" name:"file" type:"filecontent" help:"The template, as JSON; - reads standard input."`
+	Parameter map[string]string `short:"p" placeholder:"NAME=VALUE" help:"Value of a parameter of the template; may be repeated."`
+	DryRun    bool              `help:"Only check the template."`
+}
+
+// Run checks the whole template and then applies it.
+func (c *ApplyHubCommand) Run(ctx context.Context, s *Shell) error {
+	hubs, err := parseTemplate(c.Template, c.Parameter)
+	if err != nil {
+		return err
+	}
+	list := []HubJSON{}
+	for i := range hubs {
+		if c.DryRun {
+			if c.Output.Output != "json" {
+				fmt.Fprintf(s.Out, "%s is valid\n", hubs[i].Name)
+			}
+			continue
+		}
+		h, created, err := s.Registry.applyHub(ctx, hubs[i].Name, "", &hubs[i])
+		if err != nil {
+			return err
+		}
+		list = append(list, HubJSON{h.Name, h.HostNames, h.MinTLSVersion, h.Location, h.Tags, h.ETag(), azureTime(h.Created), azureTime(h.Updated), nil})
+		done := "updated"
+		if created {
+			done = "created"
+		}
+		if c.Output.Output != "json" {
+			fmt.Fprintf(s.Out, "%s %s: min TLS %s, %s\n", h.Name, done, h.MinTLSVersion, joinNames(h.HostNames))
+		}
+	}
+	if c.Output.Output == "json" {
+		return printJSON(s.Out, list)
+	}
+	return nil
 }
 
 // DeleteHubCommand is "hubscope hub delete".

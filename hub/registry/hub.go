@@ -31,9 +31,10 @@ type Hub struct {
 	MinTLSVersion string `json:"minTlsVersion"`
 	// Policies are the shared access policies.
 	Policies []Policy `json:"policies"`
-	// Location and Tags are kept for the management API and mean nothing here.
+	// Location, Tags and SKU are kept for the management API and mean nothing here.
 	Location string            `json:"location,omitempty"`
 	Tags     map[string]string `json:"tags,omitempty"`
+	SKU      *SKU              `json:"sku,omitempty"`
 	// Created and Updated are kept by the registry.
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`

@@ -13,6 +13,9 @@ import (
 
 // Config configures a Registry. The zero value is usable.
 type Config struct {
+	// Domain is what a hub's name is a part of when it is made without host
+	// names; "localhost" when empty.
+	Domain string
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 }
@@ -23,8 +26,9 @@ type Config struct {
 // one or "*" means whatever is stored; otherwise ErrConflict is returned when
 // the record has another by now.
 type Registry struct {
-	store Store
-	now   func() time.Time
+	store  Store
+	domain string
+	now    func() time.Time
 }
 
 // New returns a Registry over store.
@@ -32,7 +36,7 @@ func New(store Store, config Config) *Registry {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	return &Registry{store: store, now: config.Now}
+	return &Registry{store: store, domain: cmp.Or(config.Domain, "localhost"), now: config.Now}
 }
 
 // Page asks for a part of a list.
@@ -73,13 +77,13 @@ func (r *Registry) Hubs(ctx context.Context) ([]*Hub, error) {
 	return hubs, err
 }
 
-// CreateHub stores a new hub. MinTLSVersion is TLS12 and the host name is
-// Name when empty, and missing policies are the default ones. Names and host
-// names are unique in any case.
+// CreateHub stores a new hub. MinTLSVersion is TLS12 when empty, the host name
+// is the hub's name below the registry's domain, and missing policies are the
+// default ones. Names and host names are unique in any case.
 func (r *Registry) CreateHub(ctx context.Context, h Hub) (*Hub, error) {
 	h.MinTLSVersion = cmp.Or(h.MinTLSVersion, TLS12)
 	if len(h.HostNames) == 0 {
-		h.HostNames = []string{h.Name}
+		h.HostNames = []string{strings.ToLower(h.Name) + "." + r.domain}
 	}
 	if h.Policies == nil {
 		h.Policies = DefaultPolicies()
