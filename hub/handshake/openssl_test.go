@@ -602,8 +602,16 @@ func TestClientDistrusts(t *testing.T) {
 	}
 }
 
-// tcpPair returns both ends of a connection.
+// tcpPair returns both ends of a connection, which end with the test.
 func tcpPair(t testing.TB) (client, server net.Conn) {
+	t.Helper()
+	client, server = newPair(t)
+	t.Cleanup(func() { client.Close(); server.Close() })
+	return client, server
+}
+
+// newPair returns both ends of a connection, which the caller closes.
+func newPair(t testing.TB) (client, server net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -616,7 +624,6 @@ func tcpPair(t testing.TB) (client, server net.Conn) {
 	if server, err = ln.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { client.Close(); server.Close() })
 	return client, server
 }
 
