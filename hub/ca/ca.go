@@ -184,6 +184,13 @@ func newAuthority(parent *Authority, config AuthorityConfig) (*Authority, error)
 	return &Authority{Certificate: cert, Key: key, Chain: parent.path()}, nil
 }
 
+// Pool returns a pool with only the authority's certificate in it.
+func (a *Authority) Pool() *x509.CertPool {
+	p := x509.NewCertPool()
+	p.AddCert(a.Certificate)
+	return p
+}
+
 // path is what the holder of a certificate signed by a presents above it: a's own
 // certificate and what leads to the root, without the root.
 func (a *Authority) path() []*x509.Certificate {

@@ -302,7 +302,7 @@ func (s *Session) post(ctx context.Context, m Message) error {
 	request.Header.Set("Content-Type", m.ContentType)
 	request.Header.Set("User-Agent", cmp.Or(s.config.SDK, "hubscope-device/1"))
 	for _, p := range m.Properties {
-		request.Header.Set("iothub-app-"+p.Name, p.Value)
+		request.Header["iothub-app-"+p.Name] = []string{p.Value} // as it is written
 	}
 	response, err := s.http.Do(request)
 	if err != nil {
