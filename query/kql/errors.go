@@ -173,3 +173,25 @@ func oneColumn(r rune) rune {
 	}
 	return r
 }
+
+// Offset is the reverse of Position: the byte offset of a line and column,
+// within the bounds of text.
+func Offset(text string, line, column int) int {
+	at := 0
+	for ; line > 1 && at < len(text); line-- {
+		n := strings.IndexAny(text[at:], "\r\n")
+		if n < 0 {
+			return len(text)
+		}
+		at += n + 1
+		if text[at-1] == '\r' && at < len(text) && text[at] == '\n' {
+			at++
+		}
+	}
+	_, end := lineAt(text, at)
+	for ; column > 1 && at < end; column-- {
+		_, n := utf8.DecodeRuneInString(text[at:])
+		at += n
+	}
+	return at
+}

@@ -254,3 +254,23 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+// TestOffset checks that Offset undoes Position.
+func TestOffset(t *testing.T) {
+	text := "ab\ncd\r\nä日f\rg\n\nx"
+	for i := range text {
+		if text[i] == '\n' && i > 0 && text[i-1] == '\r' {
+			continue // in the middle of a line end
+		}
+		line, column := Position(text, i)
+		if got := Offset(text, line, column); got != i {
+			t.Errorf("offset %d is %d:%d, which is offset %d", i, line, column, got)
+		}
+	}
+	if got := Offset(text, 99, 1); got != len(text) {
+		t.Errorf("a line that is not there is at %d", got)
+	}
+	if got := Offset(text, 1, 99); got != 2 {
+		t.Errorf("a column that is not there is at %d", got)
+	}
+}
