@@ -290,6 +290,14 @@ func TestSecondStartContinues(t *testing.T) {
 		t.Errorf("the device is gone:\n%s", out)
 	}
 
+	// So it does when everything is killed at once.
+	s.kill()
+	s = up(t, data)
+	s.run("registry", "show", "keeps")
+	if diff := cmp.Diff([]any{2.0}, s.await(`Connections | where DeviceId == "keeps" | count`, 1).Rows[0]); diff != "" {
+		t.Errorf("events after kill -9 (-want +got):\n%s", diff)
+	}
+
 	// A second stack on the folder is refused in words.
 	_, stderr, err := s.try("up", "--data", data, "--ports", "auto")
 	if err == nil || !strings.Contains(stderr, "in use by another hubscope") {

@@ -47,8 +47,11 @@ func openRegistry(ctx context.Context, server stream.Server, t *telemetry, repli
 
 // ensureHub makes a hub that is missing; one that is there stays as it is.
 func ensureHub(ctx context.Context, r *registry.Registry, h registry.Hub) (*registry.Hub, error) {
+	if there, err := r.Hub(ctx, h.Name); !errors.Is(err, registry.ErrNotFound) {
+		return there, err
+	}
 	created, err := r.CreateHub(ctx, h)
-	if errors.Is(err, registry.ErrExists) {
+	if errors.Is(err, registry.ErrExists) { // somebody was quicker
 		return r.Hub(ctx, h.Name)
 	}
 	return created, err

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -30,10 +31,21 @@ const (
 )
 
 func run(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	// A second Ctrl-C must end what hangs.
-	context.AfterFunc(ctx, stop)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		// Some send a signal to the process and to its group: that is one.
+		time.Sleep(500 * time.Millisecond)
+		for len(signals) > 0 {
+			<-signals
+		}
+		<-signals // another one ends what hangs
+		os.Exit(exitFailed)
+	}()
 
 	var cmds commands
 	parser, err := kong.New(&cmds,

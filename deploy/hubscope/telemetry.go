@@ -68,7 +68,7 @@ func startTelemetry(ctx context.Context, service string, flags logFlags, logs io
 		return nil, fmt.Errorf("telemetry resource: %w", err)
 	}
 
-	reader, err := otelprom.New(otelprom.WithRegisterer(t.metrics))
+	reader, err := otelprom.New(otelprom.WithRegisterer(t.metrics), otelprom.WithoutScopeInfo())
 	if err != nil {
 		return nil, fmt.Errorf("prometheus exporter: %w", err)
 	}

@@ -96,6 +96,10 @@ func (r *Registry) CreateHub(ctx context.Context, h Hub) (*Hub, error) {
 	if err := r.checkHostNames(ctx, &h); err != nil {
 		return nil, err
 	}
+	// Before anything is removed: the hub that is there keeps its devices.
+	if _, err := r.Hub(ctx, h.Name); !errors.Is(err, ErrNotFound) {
+		return nil, cmp.Or(err, fmt.Errorf("hub %q: %w", h.Name, ErrExists))
+	}
 	// What a deletion that was cut short has left behind must not come to life.
 	if err := r.deleteAll(ctx, h.Name); err != nil {
 		return nil, err

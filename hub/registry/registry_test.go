@@ -72,8 +72,10 @@ func TestHubs(t *testing.T) {
 				t.Errorf("answers to %q: %v, want %v", host, !want, want)
 			}
 		}
+		must(r.CreateDevice(ctx, Device{Hub: "demo", ID: "stays", Auth: Authentication{Type: AuthSAS}}))(t)
 		_, err := r.CreateHub(ctx, Hub{Name: "demo"})
 		wantError(t, ErrExists, err)
+		must(r.Device(ctx, "demo", "stays"))(t)
 		_, err = r.CreateHub(ctx, Hub{Name: "DEMO"})
 		wantError(t, ErrExists, err)
 		for name, bad := range map[string]Hub{

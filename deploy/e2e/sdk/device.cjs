@@ -20,7 +20,8 @@ tls.connect = function (...args) {
   return connect.apply(this, args);
 };
 
-const { Client, Message, NoRetry } = require('azure-iot-device');
+const { NoRetry } = require('azure-iot-common');
+const { Client, Message } = require('azure-iot-device');
 const { Mqtt } = require('azure-iot-device-mqtt');
 
 async function main() {
