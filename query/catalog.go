@@ -1,0 +1,44 @@
+package query
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"hubscope/ingest"
+	"hubscope/query/plan"
+)
+
+// Catalog returns the catalog of the tables that package ingest declares.
+func Catalog(database string) (*plan.Catalog, error) {
+	tables := make([]*plan.Table, 0, len(ingest.Tables))
+	for _, t := range ingest.Tables {
+		p := &plan.Table{Name: t.Name, Doc: t.Doc}
+		for _, c := range t.Columns {
+			typ, ok := plan.TypeByName(string(c.Type))
+			if !ok {
+				return nil, fmt.Errorf("table %s: column %s has no Kusto type %q", t.Name, c.Name, c.Type)
+			}
+			col := plan.TableColumn{
+				Name: c.Name, Type: typ, Doc: c.Doc,
+				Nullable:       strings.Contains(c.ClickHouse, "Nullable("),
+				LowCardinality: strings.HasPrefix(c.ClickHouse, "LowCardinality("),
+			}
+			if c.Certificate {
+				col.Lookup = &plan.Lookup{Source: "Certificates", Key: ingest.CertIdColumn.Name}
+			}
+			switch c.Name {
+			case "TimeGenerated":
+				p.Time = c.Name
+			case "Hub":
+				p.Hub = c.Name
+			}
+			p.Columns = append(p.Columns, col)
+		}
+		tables = append(tables, p)
+	}
+	return plan.NewCatalog(database, tables)
+}
+
+func isEOF(err error) bool { return errors.Is(err, io.EOF) }

@@ -1,0 +1,621 @@
+package chsql
+
+import (
+	"strconv"
+	"strings"
+
+	"hubscope/query/plan"
+)
+
+// aggregate groups rows. Keys and aggregates become aliases of one SELECT with
+// the filter and the computed columns of its input.
+func (g *gen) aggregate(n *plan.Aggregate, need set) *block {
+	inner := g.newSet()
+	for _, k := range n.Keys {
+		inner.addExpr(k.X)
+	}
+	ordered := false
+	for _, a := range n.Aggs {
+		if need.has(a.Col.ID) {
+			inner.addExpr(a.X)
+			ordered = ordered || keepsOrder(a.X.(*plan.Agg))
+		}
+	}
+	if n.Partition != nil {
+		for _, id := range n.Partition.Keys {
+			inner.add(id)
+		}
+		for _, id := range n.Partition.Carry {
+			if need.has(id) {
+				inner.add(id)
+			}
+		}
+	}
+	b := g.unlimited(g.node(n.In, inner), inner)
+	g.b = b
+	place := ""
+	if ordered && len(b.order) > 0 {
+		place = g.ordinalIn(&b, inner)
+	}
+	b.order, b.natural = nil, false
+	g.place = place
+	b.out = nil
+	var keys []binding
+	for _, k := range n.Keys {
+		v := g.expr(k.X)
+		if v.path != nil {
+			v = g.read(v)
+		}
+		switch v.k {
+		case kText, kArray:
+			v = g.json(v)
+		case kDecimal, kReal:
+			// -0. and 0. are one group.
+		}
+		bd := binding{v: v}
+		if !v.atom || v.sql[0] != '`' {
+			bd = g.aliased(k.Col.Name, v)
+			if v.c != nil {
+				// A constant key would be taken for the number of a column.
+				bd.v.c = nil
+			}
+		}
+		if bd.item != nil {
+			bd.item.refs++
+		}
+		b.group = append(b.group, bd.v.sql)
+		keys = append(keys, bd)
+	}
+	if n.Partition != nil {
+		for _, id := range n.Partition.Keys {
+			c := g.cols[id]
+			if c.item != nil {
+				c.item.refs++
+			}
+			v := c.v
+			if v.path != nil {
+				v = g.read(v)
+			}
+			b.group = append(b.group, v.sql)
+		}
+	}
+	type result struct {
+		id plan.ColID
+		b  binding
+	}
+	var results []result
+	shared := map[int]binding{}
+	for _, a := range n.Aggs {
+		if !need.has(a.Col.ID) {
+			continue
+		}
+		agg := a.X.(*plan.Agg)
+		var v val
+		if agg.Group != 0 {
+			v = g.aggregateOf(agg, n, need, shared)
+		} else {
+			v = g.aggregateCall(agg, len(n.Keys) == 0 && n.Partition == nil)
+		}
+		if v.atom {
+			results = append(results, result{a.Col.ID, binding{v: v}})
+			continue
+		}
+		results = append(results, result{a.Col.ID, g.aliased(a.Col.Name, v)})
+	}
+	var carried []result
+	if n.Partition != nil {
+		for _, id := range n.Partition.Keys {
+			carried = append(carried, result{id, g.cols[id]})
+		}
+		for _, id := range n.Partition.Carry {
+			if need.has(id) {
+				c := g.cols[id]
+				v := g.use(id)
+				if v.path != nil {
+					v = g.read(v)
+				}
+				v.sql = "any(" + v.sql + ")"
+				v.atom, v.op, v.c = false, false, nil
+				if v.null {
+					v.sql = "any(tuple(" + c.v.sql + ")).1"
+				}
+				carried = append(carried, result{id, g.aliased("carry", v)})
+			}
+		}
+	}
+	for i, k := range n.Keys {
+		g.cols[k.Col.ID] = keys[i]
+		b.out = append(b.out, k.Col.ID)
+	}
+	for _, r := range append(results, carried...) {
+		g.cols[r.id] = r.b
+		b.out = append(b.out, r.id)
+	}
+	b.grouped = true
+	g.place = ""
+	return b
+}
+
+// keepsOrder says whether an aggregate's value depends on the order of rows.
+func keepsOrder(a *plan.Agg) bool {
+	switch a.Func.Base {
+	case "make_list", "make_list_if", "make_list_with_nulls":
+		return true
+	}
+	return false
+}
+
+// ordinalIn numbers the rows of a block in their order, and returns what the
+// number is called.
+func (g *gen) ordinalIn(b **block, need set) string {
+	o := *b
+	if len(o.order) == 1 && !o.order[0].desc && o.order[0].v.atom && !o.order[0].v.null && o.order[0].v.k == kLong {
+		if o.order[0].item != nil {
+			o.order[0].item.refs++
+		}
+		return o.order[0].v.sql
+	}
+	id := g.tempCol()
+	g.cols[id] = g.aliased("place", val{k: kLong, sql: "row_number() OVER (" + g.orderClause(o) + ")"})
+	o.out = append(o.out, id)
+	o.windowed = true
+	o.order = nil
+	*b = g.wrap(o, need.with(id))
+	g.b = *b
+	return g.use(id).sql
+}
+
+// tempCol returns a column id that the plan does not use.
+func (g *gen) tempCol() plan.ColID {
+	g.cols = append(g.cols, binding{})
+	return plan.ColID(len(g.cols) - 1)
+}
+
+// orderClause writes a block's order for a window.
+func (g *gen) orderClause(b *block) string {
+	var sb strings.Builder
+	for i, k := range b.order {
+		if i == 0 {
+			sb.WriteString("ORDER BY ")
+		} else {
+			sb.WriteString(", ")
+		}
+		if k.item != nil {
+			k.item.refs++
+		}
+		sb.WriteString(k.v.s())
+		if k.desc {
+			sb.WriteString(" DESC")
+		}
+		if k.v.null || k.v.k == kReal {
+			if k.nullsLast {
+				sb.WriteString(" NULLS LAST")
+			} else {
+				sb.WriteString(" NULLS FIRST")
+			}
+		}
+	}
+	return sb.String()
+}
+
+// aggregateOf writes a value of a call that returns several of one row: arg_max,
+// arg_min, take_any. The call is written once, as a tuple.
+func (g *gen) aggregateOf(a *plan.Agg, n *plan.Aggregate, need set, shared map[int]binding) val {
+	// Which values of the call are read decides what the tuple holds.
+	var picks []int
+	for _, it := range n.Aggs {
+		if o, ok := it.X.(*plan.Agg); ok && o.Group == a.Group && need.has(it.Col.ID) {
+			picks = append(picks, o.Pick)
+		}
+	}
+	extreme := a.Func.Base != "take_any"
+	value := func(pick int) val {
+		x := a.Of
+		if extreme {
+			if pick == 0 {
+				return g.aggArg(a.Args[0])
+			}
+			return g.aggArg(x[pick-1])
+		}
+		return g.aggArg(x[pick])
+	}
+	if extreme && len(picks) == 1 && picks[0] == 0 {
+		// Only the extreme itself is read.
+		v := value(0)
+		f := "max"
+		if a.Func.Base == "arg_min" {
+			f = "min"
+		}
+		return g.nullForNone(call(v.k, v.null, f+"("+v.sql+")"), f, n)
+	}
+	bd, ok := shared[a.Group]
+	if !ok {
+		var vals []string
+		for _, p := range picks {
+			vals = append(vals, value(p).sql)
+		}
+		tuple := "tuple(" + strings.Join(vals, ", ") + ")"
+		var sql string
+		if !extreme {
+			sql = "any(" + tuple + ")"
+		} else {
+			by := value(0)
+			f := "argMax"
+			if a.Func.Base == "arg_min" {
+				f = "argMin"
+			}
+			// Rows whose value is null lose, but a group of them still has a row.
+			key := by.sql
+			if by.k == kReal {
+				by.null = true
+			}
+			if by.null {
+				if f == "argMax" {
+					key = "tuple(isNotNull(" + by.sql + "), " + by.sql + ")"
+				} else {
+					key = "tuple(isNull(" + by.sql + "), " + by.sql + ")"
+				}
+				key = "tuple(" + strings.TrimPrefix(key, "tuple(")
+				zero := zeroOf(by.k)
+				if f == "argMax" {
+					key = "tuple(isNotNull(" + by.sql + "), ifNull(" + by.sql + ", " + zero + "))"
+				} else {
+					key = "tuple(isNull(" + by.sql + "), ifNull(" + by.sql + ", " + zero + "))"
+				}
+			}
+			sql = f + "(" + tuple + ", " + key + ")"
+		}
+		bd = g.aliased("row", val{sql: sql, k: kArray})
+		shared[a.Group] = bd
+	}
+	bd.item.refs++
+	place := 0
+	for i, p := range picks {
+		if p == a.Pick {
+			place = i + 1
+		}
+	}
+	v := value(a.Pick)
+	r := val{sql: bd.v.sql + "." + strconv.Itoa(place), k: v.k, null: v.null, elem: v.elem, elemNull: v.elemNull}
+	if len(n.Keys) == 0 && n.Partition == nil {
+		// No row at all: null.
+		if !r.null && r.k != kString && r.k != kArray {
+			r = call(r.k, true, "if(count() = 0, NULL, "+r.sql+")")
+		}
+	}
+	return r
+}
+
+// aggArg writes an argument of an aggregate as a plain value.
+func (g *gen) aggArg(x plan.Expr) val {
+	v := g.expr(x)
+	if v.path != nil {
+		v = g.read(v)
+	}
+	if v.k == kText {
+		v = g.json(v)
+	}
+	if v.k == kCond {
+		v = g.canonical(v, plan.Bool)
+	}
+	return v
+}
+
+func zeroOf(k kind) string {
+	switch k {
+	case kString, kJSON, kDynString, kText:
+		return "''"
+	case kDatetime:
+		return "toDateTime64(0, 7, 'UTC')"
+	case kGUID:
+		return "toUUID('00000000-0000-0000-0000-000000000000')"
+	case kBool:
+		return "false"
+	}
+	return "0"
+}
+
+// nullForNone makes an aggregate null when there are no rows: without keys, one
+// row comes out also of none.
+func (g *gen) nullForNone(v val, f string, n *plan.Aggregate) val {
+	if len(n.Keys) == 0 && n.Partition == nil && !v.null && v.k != kString {
+		v.sql = strings.Replace(v.sql, f+"(", f+"OrNull(", 1)
+		v.null = true
+	}
+	return v
+}
+
+// aggregateCall writes an aggregate. single says that there is one group, which
+// may have no rows.
+func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
+	base := a.Func.Base
+	args := make([]val, len(a.Args))
+	for i, x := range a.Args {
+		args[i] = g.aggArg(x)
+	}
+	// The -if forms are their plain forms over some of the rows.
+	filter := ""
+	switch {
+	case base == "count" && len(args) == 1, base == "countif":
+		return call(kLong, false, "toInt64(countIf("+g.cond(a.Args[0], args[0])+"))")
+	case base == "make_list_if", base == "make_set_if", base == "make_bag_if", base == "dcountif", base == "take_anyif":
+		filter = g.cond(a.Args[1], args[1])
+		args = append(args[:1:1], args[2:]...)
+		base = map[string]string{"make_list_if": "make_list", "make_set_if": "make_set", "make_bag_if": "make_bag", "dcountif": "dcount", "take_anyif": "take_anyif"}[base]
+	case base == "covarianceif", base == "covariancepif":
+		filter = g.cond(a.Args[2], args[2])
+		args, base = args[:2], strings.TrimSuffix(base, "if")
+	case strings.HasSuffix(base, "if") && len(args) == 2:
+		filter = g.cond(a.Args[1], args[1])
+		args, base = args[:1], strings.TrimSuffix(base, "if")
+	}
+	agg := func(name string, in ...string) string {
+		if filter != "" {
+			return name + "If(" + strings.Join(append(in, filter), ", ") + ")"
+		}
+		return name + "(" + strings.Join(in, ", ") + ")"
+	}
+	// orNull gives null for no rows; what may be null is null then anyway.
+	orNull := func(k kind, name string, v val) val {
+		if !v.null && (single || filter != "") && k != kString {
+			return call(k, true, strings.Replace(agg(name, v.sql), "(", "OrNull(", 1))
+		}
+		return call(k, v.null, agg(name, v.sql))
+	}
+	switch base {
+	case "count":
+		return call(kLong, false, "toInt64(count())")
+	case "cnt":
+		return call(kLong, false, "toInt64(count())")
+	case "sum":
+		k := kindOf(a.T)
+		v := args[0]
+		switch k {
+		case kDatetime:
+			return nullOf(kDatetime)
+		case kTimespan:
+		case kJSON:
+			return g.json(orNull(kReal, "sum", g.num(v, kReal)))
+		default:
+			if v.k != k && !(v.k == kInt && k == kLong) {
+				v = g.num(v, k)
+			}
+		}
+		r := orNull(k, "sum", v)
+		if k == kDecimal {
+			r.sql = "CAST(" + r.sql + ", '" + nullable(decimalType, r.null) + "')"
+		}
+		return r
+	case "avg":
+		k := kindOf(a.T)
+		v := args[0]
+		switch k {
+		case kTimespan:
+			r := orNull(kReal, "avg", v)
+			return call(k, true, "accurateCastOrNull(round("+r.sql+"), 'Int64')")
+		case kDatetime:
+			// Ticks would overflow a sum: the average of the differences to one of them.
+			r := orNull(kReal, "avg", call(kReal, v.null, "toFloat64("+g.ticks(v)+")"))
+			h := "accurateCastOrNull(round(" + r.sql + "), 'Int64')"
+			return call(k, true, "if(isNull("+h+"), NULL, "+fromTicks("assumeNotNull("+h+")")+")")
+		case kDecimal:
+			r := orNull(kReal, "avg", g.num(v, kReal))
+			return call(k, true, "toDecimal256OrNull(toString("+r.sql+"), "+decimalScale+")")
+		}
+		if v.k != kInt && v.k != kLong && v.k != kReal {
+			v = g.num(v, kReal)
+		}
+		return orNull(kReal, "avg", v)
+	case "min", "max":
+		v := args[0]
+		if v.k == kArray {
+			v = g.json(v)
+		}
+		if v.k == kString && (single || filter != "") {
+			return call(kString, false, agg(base, v.sql))
+		}
+		return orNull(v.k, base, v)
+	case "take_anyif", "take_any":
+		v := args[0]
+		if v.k == kArray {
+			return val{k: kArray, elem: v.elem, elemNull: v.elemNull, sql: agg("any", v.sql)}
+		}
+		return orNull(v.k, "any", v)
+	case "dcount":
+		v := args[0]
+		if v.k == kArray {
+			v = g.json(v)
+		}
+		return call(kLong, false, "toInt64("+agg("uniq", v.sql)+")")
+	case "count_distinct":
+		v := args[0]
+		if v.k == kArray {
+			v = g.json(v)
+		}
+		return call(kLong, false, "toInt64("+agg("uniqExact", v.sql)+")")
+	case "stdev", "stdevp", "variance", "variancep":
+		v := args[0]
+		if v.k == kDatetime || v.k == kTimespan {
+			v = call(kReal, v.null, "toFloat64("+g.ticks(v)+")")
+		}
+		f := map[string]string{"stdev": "stddevSampStable", "stdevp": "stddevPopStable", "variance": "varSampStable", "variancep": "varPopStable"}[base]
+		r := orNull(kReal, f, g.num(v, kReal))
+		// The sample forms of one value are 0, not NaN.
+		r.sql = "if(isNaN(" + r.sql + "), 0, " + r.sql + ")"
+		return r
+	case "covariance", "covariancep":
+		f := map[string]string{"covariance": "covarSampStable", "covariancep": "covarPopStable"}[base]
+		x, y := g.num(args[0], kReal), g.num(args[1], kReal)
+		if filter != "" {
+			return call(kReal, true, f+"IfOrNull("+x.sql+", "+y.sql+", "+filter+")")
+		}
+		return call(kReal, true, f+"OrNull("+x.sql+", "+y.sql+")")
+	case "make_list", "make_list_with_nulls":
+		return g.makeList(base, args, filter)
+	case "make_set":
+		v := listElem(args[0])
+		if a.Args[0].Type() == plan.Dynamic {
+			// Arrays are taken apart: a set is of their elements.
+			j := g.hoist(g.json(args[0]))
+			arr := g.raws(args[0])
+			one := "if(startsWith(ifNull(" + j.sql + ", ''), '['), " + arr.sql + ", if(isNull(" + j.sql + "), emptyArrayString(), [assumeNotNull(" + j.sql + ")]))"
+			if args[0].k == kArray {
+				one = arr.sql
+			}
+			return limitArray(val{k: kArray, elem: kJSON, sql: "arrayFilter(x -> x != 'null', " + agg("groupUniqArrayArray", one) + ")"}, args[1:])
+		}
+		return limitArray(val{k: kArray, elem: v.k, sql: agg("groupUniqArray", v.sql)}, args[1:])
+	case "make_bag", "make_dictionary":
+		j := g.json(args[0])
+		pairs := agg("groupArrayArray", "JSONExtractKeysAndValuesRaw("+nonNull(j)+")")
+		return bagOf(g, pairs)
+	case "buildschema":
+		return g.buildSchema(agg, args[0])
+	case "percentile", "percentilew", "percentiles", "percentilesw":
+		return g.percentile(a, args, base == "percentilew" || base == "percentilesw")
+	case "percentiles_array", "percentilesw_array":
+		weighted := base == "percentilesw_array"
+		first := 1
+		if weighted {
+			first = 2
+		}
+		var parts []string
+		k := kLong
+		for _, p := range args[first:] {
+			v := g.percentile(a, append(args[:first:first], p), weighted)
+			k = v.k
+			parts = append(parts, v.sql)
+		}
+		if len(parts) == 0 {
+			return val{k: kArray, elem: kLong, sql: "CAST([], 'Array(Int64)')"}
+		}
+		return val{k: kArray, elem: k, elemNull: true, sql: "[" + strings.Join(parts, ", ") + "]"}
+	case "binary_all_and", "binary_all_or", "binary_all_xor":
+		f := map[string]string{"binary_all_and": "groupBitAnd", "binary_all_or": "groupBitOr", "binary_all_xor": "groupBitXor"}[base]
+		v := args[0]
+		k := kindOf(a.T)
+		if k != kInt && k != kLong {
+			k = kLong
+			v = g.num(v, k)
+		}
+		r := orNull(k, f, v)
+		return r
+	}
+	panic("chsql: no SQL for aggregate " + a.Func.Name)
+}
+
+// cond writes the condition of an -if aggregate: null counts as false.
+func (g *gen) cond(x plan.Expr, v val) string {
+	b := g.boolean(v)
+	if b.null {
+		return "ifNull(" + b.sql + ", 0)"
+	}
+	return b.sql
+}
+
+// listElem returns a value as an element of an array.
+func listElem(v val) val {
+	switch v.k {
+	case kDynString:
+		v.k = kString
+	}
+	return v
+}
+
+// limitArray cuts an array to a maximal size.
+func limitArray(v val, size []val) val {
+	if len(size) > 0 {
+		if n, ok := size[0].constInt(); ok {
+			v.sql = "arraySlice(" + v.sql + ", 1, " + itoa(max(n, 0)) + ")"
+		}
+	}
+	return v
+}
+
+// makeList collects values in the order of the rows, if they have one.
+func (g *gen) makeList(base string, args []val, filter string) val {
+	v := listElem(args[0])
+	if v.k == kArray {
+		v = g.json(v)
+	}
+	nulls := base == "make_list_with_nulls" && v.null
+	elem := v.sql
+	switch {
+	case nulls && v.k == kJSON:
+		elem, nulls = "ifNull("+v.sql+", 'null')", false
+		v.null = false
+	case nulls:
+		elem = "tuple(" + v.sql + ")"
+	}
+	cond := filter
+	if v.null && !nulls && g.place != "" {
+		// groupArray leaves NULL out by itself; a pair with a place is none.
+		if cond != "" {
+			cond = "(" + cond + ") AND "
+		}
+		cond += "isNotNull(" + v.sql + ")"
+		elem = "assumeNotNull(" + v.sql + ")"
+	}
+	f := "groupArray("
+	if cond != "" {
+		f = "groupArrayIf("
+	}
+	tail := ")"
+	if cond != "" {
+		tail = ", " + cond + ")"
+	}
+	var sql string
+	if g.place != "" {
+		x := g.variable()
+		sql = "arrayMap(" + x + " -> " + x + ".2, arraySort(" + x + " -> " + x + ".1, " + f + "tuple(" + g.place + ", " + elem + ")" + tail + "))"
+	} else {
+		sql = f + elem + tail
+	}
+	if nulls {
+		x := g.variable()
+		sql = "arrayMap(" + x + " -> " + x + ".1, " + sql + ")"
+	}
+	return limitArray(val{k: kArray, elem: v.k, elemNull: nulls, sql: sql}, args[1:])
+}
+
+// percentile writes a nearest-rank percentile: the value at rank
+// ceil(p/100 * n), no interpolation. (percentiles-aggregation-function)
+func (g *gen) percentile(a *plan.Agg, args []val, weighted bool) val {
+	v := args[0]
+	k := v.k
+	if k == kJSON || k == kText || k == kArray || k == kString {
+		v = g.num(v, kReal)
+		k = kReal
+	}
+	p := args[len(args)-1]
+	share := constFloat(p) / 100
+	x := v.sql
+	if k == kDatetime {
+		x = g.ticks(v)
+	}
+	var sql string
+	if weighted {
+		w := g.num(args[1], kLong)
+		x = "quantileExactWeighted(" + float(share) + ")(" + x + ", toUInt64(greatest(ifNull(" + w.sql + ", 0), 0)))"
+		sql = strings.Replace(x, "quantileExactWeighted(", "quantileExactWeightedOrNull(", 1)
+	} else {
+		s := g.hoist(val{k: kArray, sql: "arraySort(groupArray(" + x + "))"})
+		sql = "arrayElementOrNull(" + s.sql + ", toInt64(greatest(1, ceil(" + float(share) + " * length(" + s.sql + ")))))"
+	}
+	if k == kDatetime {
+		h := g.hoist(val{k: kLong, null: true, sql: sql})
+		return call(k, true, "if(isNull("+h.sql+"), NULL, "+fromTicks("assumeNotNull("+h.sql+")")+")")
+	}
+	return call(k, true, sql)
+}
+
+// buildSchema collects the types of the fields of all bags, one level deep and
+// one for the elements of arrays.
+func (g *gen) buildSchema(agg func(string, ...string) string, v val) val {
+	j := g.hoist(val{sql: nonNull(g.json(v)), k: kText})
+	kindOf := "transform(toString(JSONType(x.2)), ['String', 'Int64', 'UInt64', 'Double', 'Bool', 'Object', 'Array'], ['\"string\"', '\"long\"', '\"long\"', '\"double\"', '\"bool\"', '{}', '{}'], 'null')"
+	pairs := agg("groupUniqArrayArray", "arrayMap(x -> (x.1, "+kindOf+"), JSONExtractKeysAndValuesRaw("+j.sql+"))")
+	h := g.hoist(val{k: kArray, sql: "arraySort(" + pairs + ")"})
+	keys := "arrayDistinct(arrayMap(x -> x.1, " + h.sql + "))"
+	return call(kJSON, false, "concat('{', arrayStringConcat(arrayMap(k -> concat(toJSONString(k), ':', if(arrayCount(x -> x.1 = k, "+h.sql+") = 1, arrayFirst(x -> x.1 = k, "+h.sql+").2, concat('[', arrayStringConcat(arrayMap(x -> x.2, arrayFilter(x -> x.1 = k, "+h.sql+")), ','), ']'))), "+keys+"), ','), '}')")
+}

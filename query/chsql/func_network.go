@@ -1,0 +1,3 @@
+package chsql
+
+var networkFunctions = map[string]function{}
