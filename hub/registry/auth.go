@@ -86,7 +86,7 @@ func (r *Refusal) Error() string { return r.Name + ": " + r.Description }
 
 // Temporary reports whether the registry could not be asked: the client did
 // nothing wrong and may come back.
-func (r *Refusal) Temporary() bool { return r.Code == codeServerError }
+func (r *Refusal) Temporary() bool { return r.Code/1000 == 500 }
 
 // Public returns what the peer may be told, in Azure's terms. All who are not
 // let in are told the same: an unknown device is not told from a wrong key.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -156,38 +158,37 @@ type ListDevicesCommand struct {
 	Status string `enum:",enabled,disabled" default:"" help:"Only those enabled or disabled."`
 }
 
-// Run lists the devices, the one changed last at the end.
+// Run lists the devices, sorted by id.
 func (c *ListDevicesCommand) Run(ctx context.Context, s *Shell) error {
 	hub, err := c.hub(ctx, s)
 	if err != nil {
 		return err
 	}
-	list := []DeviceJSON{}
-	rows := [][]string{{"DEVICE", "STATUS", "AUTH", "CREATED", "REASON"}}
-	seen := map[string]int{} // a device that changes meanwhile comes again
+	devices := map[string]*Device{} // one that changes meanwhile comes again
 	for page := (Page{Limit: maxPage}); ; {
-		devices, next, err := s.Registry.Devices(ctx, hub.Name, page)
+		some, next, err := s.Registry.Devices(ctx, hub.Name, page)
 		if err != nil {
 			return err
 		}
-		for _, d := range devices {
-			if c.Status != "" && string(d.Status) != c.Status {
-				continue
-			}
-			j := d.JSON()
-			j.ConnectionString = d.ConnectionString(hub.HostName())
-			row := []string{d.ID, string(d.Status), d.Auth.Type.EventName(), moment(d.Created), d.StatusReason}
-			if i, ok := seen[d.ID]; ok {
-				list[i], rows[i+1] = j, row
-				continue
-			}
-			seen[d.ID] = len(list)
-			list, rows = append(list, j), append(rows, row)
+		for _, d := range some {
+			devices[d.ID] = d
 		}
 		if next == 0 {
 			break
 		}
 		page.After = next
+	}
+	list := []DeviceJSON{}
+	rows := [][]string{{"DEVICE", "STATUS", "AUTH", "CREATED", "REASON"}}
+	for _, id := range slices.Sorted(maps.Keys(devices)) {
+		d := devices[id]
+		if c.Status != "" && string(d.Status) != c.Status {
+			continue
+		}
+		j := d.JSON()
+		j.ConnectionString = d.ConnectionString(hub.HostName())
+		list = append(list, j)
+		rows = append(rows, []string{id, string(d.Status), d.Auth.Type.EventName(), moment(d.Created), d.StatusReason})
 	}
 	if c.Output.Output == "json" {
 		return printJSON(s.Out, list)
@@ -549,25 +550,29 @@ type HubJSON struct {
 	ConnectionStrings map[string]string `json:"connectionStrings,omitempty"`
 }
 
-func (o Output) printHub(s *Shell, h *Hub) error {
-	strings := map[string]string{}
+// JSON returns the hub without its keys.
+func (h *Hub) JSON() HubJSON {
+	return HubJSON{h.Name, h.HostNames, h.MinTLSVersion, h.Location, h.Tags, h.ETag(), azureTime(h.Created), azureTime(h.Updated), nil}
+}
+
+// printHub shows a hub. Its keys are only for who asks for them.
+func (o Output) printHub(s *Shell, h *Hub, keys bool) error {
+	j := h.JSON()
 	rows := [][]string{
-		{"hub", h.Name}, {"host names", joinNames(h.HostNames)}, {"min TLS", h.MinTLSVersion + legacyNote(h)}, {"created", moment(h.Created)},
+		{"hub", h.Name}, {"host names", strings.Join(h.HostNames, ", ")}, {"min TLS", h.MinTLSVersion + legacyNote(h)}, {"created", moment(h.Created)},
 	}
-	for _, p := range h.Policies {
-		strings[p.Name] = h.ServiceConnectionString(p)
-		rows = append(rows, []string{"policy " + p.Name, p.Rights.String()})
+	if keys {
+		j.ConnectionStrings = map[string]string{}
+		for _, p := range h.Policies {
+			j.ConnectionStrings[p.Name] = h.ServiceConnectionString(p)
+			rows = append(rows, []string{"policy " + p.Name, p.Rights.String()}, []string{"", j.ConnectionStrings[p.Name]})
+		}
 	}
 	if o.Output == "json" {
-		return printJSON(s.Out, HubJSON{h.Name, h.HostNames, h.MinTLSVersion, h.Location, h.Tags, h.ETag(), azureTime(h.Created), azureTime(h.Updated), strings})
-	}
-	for _, p := range h.Policies {
-		rows = append(rows, []string{"connection string of " + p.Name, strings[p.Name]})
+		return printJSON(s.Out, j)
 	}
 	return printTable(s.Out, rows)
 }
-
-func joinNames(names []string) string { return strings.Join(names, ", ") }
 
 func legacyNote(h *Hub) string {
 	if h.Legacy() {
@@ -594,8 +599,8 @@ func (c *ListHubsCommand) Run(ctx context.Context, s *Shell) error {
 	list := []HubJSON{}
 	rows := [][]string{{"HUB", "MIN TLS", "HOST NAMES", "CREATED"}}
 	for _, h := range hubs {
-		list = append(list, HubJSON{h.Name, h.HostNames, h.MinTLSVersion, h.Location, h.Tags, h.ETag(), azureTime(h.Created), azureTime(h.Updated), nil})
-		rows = append(rows, []string{h.Name, h.MinTLSVersion, joinNames(h.HostNames), moment(h.Created)})
+		list = append(list, h.JSON())
+		rows = append(rows, []string{h.Name, h.MinTLSVersion, strings.Join(h.HostNames, ", "), moment(h.Created)})
 	}
 	if c.Output.Output == "json" {
 		return printJSON(s.Out, list)
@@ -615,7 +620,7 @@ func (c *ShowHubCommand) Run(ctx context.Context, s *Shell) error {
 	if err != nil {
 		return err
 	}
-	return c.printHub(s, hub)
+	return c.printHub(s, hub, true)
 }
 
 // CreateHubCommand is "hubscope hub create".
@@ -632,7 +637,7 @@ func (c *CreateHubCommand) Run(ctx context.Context, s *Shell) error {
 	if err != nil {
 		return err
 	}
-	return c.printHub(s, h)
+	return c.printHub(s, h, false)
 }
 
 // SetHubCommand is "hubscope hub set".
@@ -662,7 +667,7 @@ func (c *SetHubCommand) Run(ctx context.Context, s *Shell) error {
 	if err != nil {
 		return err
 	}
-	return c.printHub(s, h)
+	return c.printHub(s, h, false)
 }
 
 // ApplyHubCommand is "hubscope hub apply".
@@ -691,13 +696,13 @@ func (c *ApplyHubCommand) Run(ctx context.Context, s *Shell) error {
 		if err != nil {
 			return err
 		}
-		list = append(list, HubJSON{h.Name, h.HostNames, h.MinTLSVersion, h.Location, h.Tags, h.ETag(), azureTime(h.Created), azureTime(h.Updated), nil})
+		list = append(list, h.JSON())
 		done := "updated"
 		if created {
 			done = "created"
 		}
 		if c.Output.Output != "json" {
-			fmt.Fprintf(s.Out, "%s %s: min TLS %s, %s\n", h.Name, done, h.MinTLSVersion, joinNames(h.HostNames))
+			fmt.Fprintf(s.Out, "%s %s: min TLS %s, %s\n", h.Name, done, h.MinTLSVersion, strings.Join(h.HostNames, ", "))
 		}
 	}
 	if c.Output.Output == "json" {

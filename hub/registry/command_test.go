@@ -112,10 +112,10 @@ func TestRegistryCommands(t *testing.T) {
 	}
 
 	wantTable := `DEVICE     STATUS    AUTH            CREATED               REASON
+lift       enabled   x509Thumbprint  2026-11-22T12:00:00Z
+meter      disabled  x509Ca          2026-11-22T12:00:00Z
 pump-0417  enabled   sas             2026-11-22T12:00:00Z
 valve      enabled   x509Thumbprint  2026-11-22T12:00:00Z
-meter      disabled  x509Ca          2026-11-22T12:00:00Z
-lift       enabled   x509Thumbprint  2026-11-22T12:00:00Z
 `
 	if diff := cmp.Diff(wantTable, c.ok("registry", "list")); diff != "" {
 		t.Errorf("list (-want +got):\n%s", diff)
@@ -188,7 +188,10 @@ func TestWhichHub(t *testing.T) {
 
 func TestHubCommands(t *testing.T) {
 	c := newCLI(t)
-	h := decodeJSON[HubJSON](t, c.ok("hub", "set", "demo", "--min-tls", "1.0", "--add-host", "demo.localhost", "--add-host", "localhost", "-o", "json"))
+	if out := c.ok("hub", "set", "demo", "--min-tls", "1.0", "--add-host", "demo.localhost", "--add-host", "localhost"); strings.Contains(out, "SharedAccessKey") {
+		t.Errorf("set printed\n%s", out)
+	}
+	h := decodeJSON[HubJSON](t, c.ok("hub", "show", "demo", "-o", "json"))
 	if diff := cmp.Diff([]string{"localhost", "127.0.0.1", "::1", "demo.localhost"}, h.HostNames); diff != "" {
 		t.Errorf("host names (-want +got):\n%s", diff)
 	}
