@@ -87,7 +87,7 @@ var Connections = []Column{
 	{Name: "Sequence", Type: Long, ClickHouse: "Int64", Codec: "DoubleDelta, ZSTD(1)", Field: 5,
 		Doc:  "Rises with every event of a device; orders a takeover, where the new connect can precede the old disconnect in time.",
 		long: func(e *Event) *int64 { return &e.Sequence }},
-	low(6, "OperationName", func(e *Event) *string { return &e.OperationName }, "deviceConnect, deviceDisconnect, connectionRefused; connectionsSuppressed and eventsDropped count what was not described."),
+	low(6, "OperationName", func(e *Event) *string { return &e.OperationName }, "deviceConnect, deviceDisconnect, connectionRefused, serviceDisconnect (management API); connectionsSuppressed and eventsDropped count what was not described."),
 	low(7, "Category", func(e *Event) *string { return &e.Category }, "Always \"Connections\"."),
 	low(8, "Level", func(e *Event) *string { return &e.Level }, "Information, Warning or Error."),
 	low(9, "Stage", func(e *Event) *string { return &e.Stage }, "How far the connection came: tcp, hello, handshake, auth, session."),

@@ -17,11 +17,14 @@ import "time"
 
 // OperationName values. Every accepted TCP connection ends in exactly one
 // terminal event: ConnectionRefused, or DeviceConnect followed by
-// DeviceDisconnect with the same ConnectionId.
+// DeviceDisconnect with the same ConnectionId, or ServiceDisconnect.
 const (
 	DeviceConnect     = "deviceConnect"
 	DeviceDisconnect  = "deviceDisconnect"
 	ConnectionRefused = "connectionRefused"
+	// ServiceDisconnect is the one terminal event of a connection that used the
+	// management API and carried no device; Messages holds its requests.
+	ServiceDisconnect = "serviceDisconnect"
 	// ConnectionsSuppressed is the summary of connections of one source that
 	// were counted and not described one by one (a port scan); Messages holds
 	// their number.
