@@ -1,0 +1,210 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"hubscope/query/kql"
+)
+
+// Client asks a query service. It is safe for concurrent use.
+type Client struct {
+	// URL is the service's address, e.g. http://127.0.0.1:7070.
+	URL string
+	// Token, if not empty, is sent as a bearer token.
+	Token string
+	// HTTP makes the requests; http.DefaultClient by default.
+	HTTP *http.Client
+}
+
+// Answer is a running query's result as a client reads it. Close it.
+type Answer struct {
+	// Columns are known once Query has returned.
+	Columns []Column
+	// Done is set when Next has returned io.EOF.
+	Done *Done
+	// Progress, if set, is called by Next for each report of progress.
+	Progress func(Stats)
+
+	body io.ReadCloser
+	dec  *json.Decoder
+}
+
+// Query runs a query. It returns when the columns are known; progress before
+// that goes to the function of that name, which may be nil. An error of the
+// query is an Errors.
+func (c *Client) Query(ctx context.Context, req QueryRequest, progress func(Stats)) (*Answer, error) {
+	res, err := c.do(ctx, http.MethodPost, "/api/v1/query", req, mediaNDJSON)
+	if err != nil {
+		return nil, err
+	}
+	a := &Answer{Progress: progress, body: res.Body, dec: json.NewDecoder(res.Body)}
+	for a.Columns == nil {
+		line, err := a.line()
+		if err != nil {
+			a.Close()
+			return nil, err
+		}
+		a.Columns = line.Columns
+		if line.Done != nil || line.Columns == nil && line.Rows != nil {
+			a.Close()
+			return nil, errors.New("the service sent rows without columns")
+		}
+	}
+	return a, nil
+}
+
+// line reads one line; an error that the service tells is returned as such.
+func (a *Answer) line() (*Line, error) {
+	var raw struct {
+		Line
+		Columns *[]Column `json:"columns"` // an empty list is not a missing one
+	}
+	if err := a.dec.Decode(&raw); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, fmt.Errorf("the answer ends early: %w", err)
+	}
+	line := &raw.Line
+	if raw.Columns != nil {
+		line.Columns = append([]Column{}, *raw.Columns...)
+	}
+	if line.Progress != nil && a.Progress != nil {
+		a.Progress(*line.Progress)
+	}
+	if line.Error != nil {
+		return nil, Errors{line.Error}
+	}
+	return line, nil
+}
+
+// Next returns some rows, io.EOF after the last.
+func (a *Answer) Next() ([][]json.RawMessage, error) {
+	for a.Done == nil {
+		line, err := a.line()
+		if err != nil {
+			return nil, err
+		}
+		if len(line.Rows) > 0 {
+			return line.Rows, nil
+		}
+		a.Done = line.Done
+	}
+	return nil, io.EOF
+}
+
+// Close ends the query if it still runs.
+func (a *Answer) Close() error { return a.body.Close() }
+
+// Validate checks a query without running it.
+func (c *Client) Validate(ctx context.Context, req QueryRequest) (*ValidateResponse, error) {
+	return call[ValidateResponse](ctx, c, http.MethodPost, "/api/v1/validate", req)
+}
+
+// Explain says how a query would run.
+func (c *Client) Explain(ctx context.Context, req QueryRequest) (*ExplainResponse, error) {
+	return call[ExplainResponse](ctx, c, http.MethodPost, "/api/v1/explain", req)
+}
+
+// Schema returns the tables.
+func (c *Client) Schema(ctx context.Context) (*SchemaResponse, error) {
+	return call[SchemaResponse](ctx, c, http.MethodGet, "/api/v1/schema", nil)
+}
+
+// Functions returns the functions.
+func (c *Client) Functions(ctx context.Context) (*FunctionsResponse, error) {
+	return call[FunctionsResponse](ctx, c, http.MethodGet, "/api/v1/functions", nil)
+}
+
+// Cancel ends the query with this id, wherever it runs.
+func (c *Client) Cancel(ctx context.Context, id string) error {
+	res, err := c.do(ctx, http.MethodDelete, "/api/v1/queries/"+url.PathEscape(id), nil, mediaJSON)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
+}
+
+// maxDocument bounds what is read of an answer that is not a stream.
+const maxDocument = 64 << 20
+
+func call[T any](ctx context.Context, c *Client, method, path string, body any) (*T, error) {
+	res, err := c.do(ctx, method, path, body, mediaJSON)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	v := new(T)
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxDocument)).Decode(v); err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", path, err)
+	}
+	return v, nil
+}
+
+// do sends a request; an answer that is not a success becomes an error.
+func (c *Client) do(ctx context.Context, method, path string, body any, accept string) (*http.Response, error) {
+	var reader io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("encode the request: %w", err)
+		}
+		reader = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, reader)
+	if err != nil {
+		return nil, fmt.Errorf("address of the query service: %w", err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", mediaJSON)
+	}
+	req.Header.Set("Accept", accept)
+	if c.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	client := c.HTTP
+	if client == nil {
+		client = http.DefaultClient
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		var urlErr *url.Error
+		if errors.As(err, &urlErr) && ctx.Err() == nil {
+			err = urlErr.Err // without method and address, which the message has
+		}
+		return nil, fmt.Errorf("query service at %s: %w", c.URL, err)
+	}
+	if res.StatusCode < 300 {
+		return res, nil
+	}
+	defer res.Body.Close()
+	var e ErrorResponse
+	b, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20)) // what arrived is enough to say what is wrong
+	if json.Unmarshal(b, &e) == nil && e.Error != nil {
+		if len(e.Errors) > 0 {
+			return nil, Errors(e.Errors)
+		}
+		return nil, Errors{e.Error}
+	}
+	return nil, fmt.Errorf("query service at %s: %s", c.URL, res.Status)
+}
+
+// ParseTimespan reads a length of time as KQL writes it: 30m, 1.5h, 7d,
+// 1.02:03:04.
+func ParseTimespan(s string) (time.Duration, bool) {
+	ticks, ok := kql.ParseTimespan(s)
+	if !ok || ticks > math.MaxInt64/100 || ticks < math.MinInt64/100 {
+		return 0, false
+	}
+	return time.Duration(ticks * 100), true
+}

@@ -1,0 +1,357 @@
+package api
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"hubscope/query"
+	"hubscope/query/plan"
+)
+
+// Results are written as they come: a batch of rows is encoded into one buffer
+// and sent; nothing holds a whole result. What can still go wrong after the
+// first byte is told inside the body where the format has a place for it, and
+// by cutting the connection where it has none (CSV), so that a client never
+// takes a part for the whole.
+
+// answer is a running query's result on its way out.
+type answer struct {
+	columns []query.Column
+	render  *query.Visualization
+	rows    rows
+	// fail turns an error of rows into what the client may see.
+	fail func(error) *Error
+}
+
+// rows is what *query.Result and the tests' fakes have in common.
+type rows interface {
+	Next() (*query.Batch, error)
+	Stats() query.Stats
+	Truncated() bool
+}
+
+// sink sends a body in pieces. Writes wait for the client at most timeout.
+type sink struct {
+	w       io.Writer
+	control *http.ResponseController
+	timeout time.Duration
+	gz      *gzip.Writer
+	buf     []byte
+}
+
+// flushSize is the size of buffered output that is written at once.
+const flushSize = 32 << 10
+
+var gzipWriters = sync.Pool{New: func() any {
+	gz, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // the level is valid
+	return gz
+}}
+
+// newSink begins the body of an answer with status 200.
+func newSink(w http.ResponseWriter, r *http.Request, contentType string, timeout time.Duration) *sink {
+	s := &sink{w: w, control: http.NewResponseController(w), timeout: timeout}
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", "no-store")
+	h.Add("Vary", "Accept, Accept-Encoding")
+	if acceptsGzip(r) {
+		h.Set("Content-Encoding", "gzip")
+		s.gz = gzipWriters.Get().(*gzip.Writer)
+		s.gz.Reset(w)
+		s.w = s.gz
+	}
+	return s
+}
+
+func acceptsGzip(r *http.Request) bool {
+	for _, part := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
+		name, params, _ := strings.Cut(part, ";")
+		if strings.TrimSpace(name) == "gzip" {
+			return strings.ReplaceAll(params, " ", "") != "q=0"
+		}
+	}
+	return false
+}
+
+// write sends what is buffered if it is much.
+func (s *sink) write() error {
+	if len(s.buf) < flushSize {
+		return nil
+	}
+	return s.send()
+}
+
+func (s *sink) send() error {
+	if err := s.control.SetWriteDeadline(time.Now().Add(s.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	_, err := s.w.Write(s.buf)
+	s.buf = s.buf[:0]
+	return err
+}
+
+// flush sends all that is buffered on its way to the client.
+func (s *sink) flush() error {
+	if err := s.send(); err != nil {
+		return err
+	}
+	if s.gz != nil {
+		if err := s.gz.Flush(); err != nil {
+			return err
+		}
+	}
+	if err := s.control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+// close ends the body.
+func (s *sink) close() error {
+	err := s.send()
+	if s.gz != nil {
+		err = errors.Join(err, s.gz.Close())
+		gzipWriters.Put(s.gz)
+		s.gz = nil
+	}
+	return err
+}
+
+// json appends v, which must be made of this package's wire types.
+func (s *sink) json(v any) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic("encode " + err.Error()) // a wire type of ours
+	}
+	s.buf = append(s.buf, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
+}
+
+func (s *sink) text(parts ...string) {
+	for _, p := range parts {
+		s.buf = append(s.buf, p...)
+	}
+}
+
+// row appends one row as a JSON array.
+func (s *sink) row(b *query.Batch, i int) {
+	s.buf = append(s.buf, '[')
+	for c := range b.Columns {
+		if c > 0 {
+			s.buf = append(s.buf, ',')
+		}
+		s.buf = b.Columns[c].AppendJSON(s.buf, i)
+	}
+	s.buf = append(s.buf, ']')
+}
+
+// each calls f for every batch; it returns the error that ended the rows, nil
+// at their end. An error of f itself is one of the connection.
+func (a *answer) each(f func(*query.Batch) error) (failed *Error, err error) {
+	for {
+		b, err := a.rows.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil, nil
+		case err != nil:
+			return a.fail(err), nil
+		}
+		if err := f(b); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// writeJSON writes a QueryResponse.
+func (a *answer) writeJSON(s *sink) error {
+	s.text(`{"columns":`)
+	s.json(wireColumns(a.columns))
+	s.text(`,"rows":[`)
+	first := true
+	failed, err := a.each(func(b *query.Batch) error {
+		for i := range b.Rows {
+			if !first {
+				s.text(",")
+			}
+			s.text("\n")
+			first = false
+			s.row(b, i)
+			if err := s.write(); err != nil {
+				return err
+			}
+		}
+		return s.flush()
+	})
+	if err != nil {
+		return err
+	}
+	if !first {
+		s.text("\n")
+	}
+	s.text(`],"stats":`)
+	s.json(wireStats(a.rows.Stats()))
+	s.text(`,"truncated":`, strconv.FormatBool(a.rows.Truncated()))
+	if a.render != nil {
+		s.text(`,"render":`)
+		s.json(wireRender(a.render))
+	}
+	if failed != nil {
+		s.text(`,"error":`)
+		s.json(failed)
+	}
+	s.text("}\n")
+	return s.close()
+}
+
+// Line is one line of an NDJSON answer; exactly one field is set. The lines
+// are: progress at any time before done, columns once, rows any number of times,
+// and at the end done or error.
+type Line struct {
+	Columns  []Column            `json:"columns,omitempty"`
+	Rows     [][]json.RawMessage `json:"rows,omitempty"`
+	Progress *Stats              `json:"progress,omitempty"`
+	Done     *Done               `json:"done,omitempty"`
+	Error    *Error              `json:"error,omitempty"`
+}
+
+// Done is the last line of an NDJSON answer that is complete.
+type Done struct {
+	Stats     Stats   `json:"stats"`
+	Truncated bool    `json:"truncated"`
+	Render    *Render `json:"render,omitempty"`
+}
+
+// rowsPerLine bounds the rows of one NDJSON line, so that a client can keep a
+// line in memory.
+const rowsPerLine = 1000
+
+// writeNDJSON writes lines; lock keeps progress lines out of them.
+func (a *answer) writeNDJSON(s *sink, lock sync.Locker) error {
+	locked := func(f func() error) error {
+		lock.Lock()
+		defer lock.Unlock()
+		return f()
+	}
+	err := locked(func() error {
+		s.text(`{"columns":`)
+		s.json(wireColumns(a.columns))
+		s.text("}\n")
+		return s.flush()
+	})
+	if err != nil {
+		return err
+	}
+	failed, err := a.each(func(b *query.Batch) error {
+		return locked(func() error {
+			for i := range b.Rows {
+				switch {
+				case i%rowsPerLine != 0:
+					s.text(",")
+				case i > 0:
+					s.text("]}\n{\"rows\":[")
+				default:
+					s.text(`{"rows":[`)
+				}
+				s.row(b, i)
+				if err := s.write(); err != nil {
+					return err
+				}
+			}
+			if b.Rows > 0 {
+				s.text("]}\n")
+			}
+			return s.flush()
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return locked(func() error {
+		if failed != nil {
+			s.json(Line{Error: failed})
+		} else {
+			s.json(Line{Done: &Done{wireStats(a.rows.Stats()), a.rows.Truncated(), wireRender(a.render)}})
+		}
+		s.text("\n")
+		return s.close()
+	})
+}
+
+// Names of the trailers of a CSV answer.
+const (
+	trailerTruncated = "X-Hubscope-Truncated"
+	trailerRows      = "X-Hubscope-Rows"
+)
+
+// errCut says that an answer ends in the middle because the query failed.
+var errCut = errors.New("the query failed after its first rows")
+
+// writeCSV writes RFC 4180 with a header line. Whether rows were cut is said
+// in a trailer.
+func (a *answer) writeCSV(s *sink, trailer http.Header) error {
+	for i, c := range a.columns {
+		if i > 0 {
+			s.text(",")
+		}
+		s.buf = appendCSV(s.buf, c.Name)
+	}
+	s.text("\n")
+	failed, err := a.each(func(b *query.Batch) error {
+		for i := range b.Rows {
+			for c := range b.Columns {
+				if c > 0 {
+					s.text(",")
+				}
+				v := &b.Columns[c]
+				switch v.Type {
+				case plan.String, plan.Dynamic, plan.Unknown:
+					s.buf = appendCSV(s.buf, v.Text(i))
+				default:
+					s.text(v.Text(i))
+				}
+			}
+			// A row of one empty cell would read as no row at all.
+			if len(b.Columns) == 1 && b.Columns[0].Text(i) == "" {
+				s.text(`""`)
+			}
+			s.text("\n")
+			if err := s.write(); err != nil {
+				return err
+			}
+		}
+		return s.flush()
+	})
+	if err != nil {
+		return err
+	}
+	if failed != nil {
+		return errCut
+	}
+	trailer.Set(trailerTruncated, strconv.FormatBool(a.rows.Truncated()))
+	trailer.Set(trailerRows, strconv.FormatInt(a.rows.Stats().Rows, 10))
+	return s.close()
+}
+
+// appendCSV appends a cell, quoted when it has to be.
+func appendCSV(b []byte, cell string) []byte {
+	if !strings.ContainsAny(cell, ",\"\r\n") && (cell == "" || cell[0] != ' ' && cell[0] != '\t') {
+		return append(b, cell...)
+	}
+	b = append(b, '"')
+	for i := 0; i < len(cell); i++ {
+		if cell[i] == '"' {
+			b = append(b, '"')
+		}
+		b = append(b, cell[i])
+	}
+	return append(b, '"')
+}

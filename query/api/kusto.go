@@ -1,0 +1,569 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"hubscope/query"
+	"hubscope/query/kql"
+	"hubscope/query/plan"
+)
+
+// The REST interface of Kusto (Azure Data Explorer), as its clients in many
+// languages speak it:
+//
+//	POST /v2/rest/query           queries; frames, plain or fragmented
+//	POST /v1/rest/query           queries; tables
+//	POST /v1/rest/mgmt            management commands; tables
+//	GET  /v1/rest/auth/metadata   404: no sign-in, the client's defaults hold
+//
+// The clients are strict where Kusto is regular: they rely on the order of keys
+// and, for fragmented frames, on one frame a line.
+
+func (s *Server) kustoRoutes() {
+	for pattern, h := range map[string]handler{
+		"POST /v2/rest/query": s.kustoV2,
+		"POST /v1/rest/query": s.kustoV1,
+		"POST /v1/rest/mgmt":  s.kustoMgmt,
+	} {
+		s.mux.Handle(pattern, s.handleWith(withKustoIDs(h), writeKustoError))
+	}
+	s.mux.HandleFunc("GET /v1/rest/auth/metadata", func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusNotFound) // with an empty body: the Go client reads any other as JSON
+	})
+}
+
+// Headers that tie a request to what Kusto logs of it.
+const (
+	headerClientRequestID = "X-Ms-Client-Request-Id"
+	headerActivityID      = "X-Ms-Activity-Id"
+)
+
+func withKustoIDs(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id := r.Header.Get(headerClientRequestID)
+		if id == "" || len(id) > 256 {
+			id = "unspecified;" + uuid.NewString()
+		}
+		r.Header.Set(headerClientRequestID, id)
+		w.Header().Set(headerClientRequestID, id)
+		w.Header().Set(headerActivityID, uuid.NewString())
+		return h(w, r)
+	}
+}
+
+// kustoRequest is the body of a Kusto request.
+type kustoRequest struct {
+	DB         string          `json:"db"`
+	CSL        string          `json:"csl"`
+	Properties json.RawMessage `json:"properties"` // an object, or one as text
+}
+
+// kustoProperties are the properties that this service acts on; the rest is
+// ignored, as Kusto does.
+type kustoProperties struct {
+	Options    map[string]json.RawMessage `json:"Options"`
+	Parameters map[string]any             `json:"Parameters"`
+}
+
+// readKusto reads a request's body and checks the database.
+func (s *Server) readKusto(r *http.Request) (*kustoRequest, *kustoProperties, error) {
+	var body kustoRequest
+	dec := json.NewDecoder(r.Body)
+	if err := dec.Decode(&body); err != nil {
+		return nil, nil, bodyError(err)
+	}
+	props := &kustoProperties{}
+	if raw := body.Properties; len(raw) > 0 && string(raw) != "null" {
+		if raw[0] == '"' {
+			var text string
+			if err := json.Unmarshal(raw, &text); err != nil {
+				return nil, nil, badRequest("properties are no JSON text")
+			}
+			raw = json.RawMessage(text)
+		}
+		if len(raw) > 0 {
+			if err := json.Unmarshal(raw, props); err != nil {
+				return nil, nil, badRequest("properties are not a JSON object")
+			}
+		}
+	}
+	if strings.TrimSpace(body.CSL) == "" {
+		return nil, nil, badRequest("the query is empty")
+	}
+	if db := s.engine.Catalog().Database; body.DB != "" && !strings.EqualFold(body.DB, db) && body.DB != "NetDefaultDB" {
+		return nil, nil, failure(http.StatusBadRequest, "BadRequest_EntityNotFound", "database %q was not found; there is %q", body.DB, db)
+	}
+	return &body, props, nil
+}
+
+// flag returns a boolean option, which some clients send as text.
+func (p *kustoProperties) flag(name string) bool {
+	raw := strings.Trim(string(p.Options[name]), `"`)
+	on, _ := strconv.ParseBool(strings.ToLower(raw)) // anything else is false
+	return on
+}
+
+// request turns a Kusto request into one for the engine.
+func (p *kustoProperties) request(text string) (query.Request, error) {
+	req := query.Request{Text: text, Parameters: p.Parameters}
+	var timeout string
+	if raw, ok := p.Options["servertimeout"]; ok && json.Unmarshal(raw, &timeout) == nil {
+		d, ok := ParseTimespan(timeout)
+		if !ok || d <= 0 {
+			return req, badRequest("servertimeout %q is no timespan", timeout)
+		}
+		req.Limits.Time = d
+	}
+	if raw, ok := p.Options["truncationmaxrecords"]; ok {
+		n, err := strconv.ParseInt(strings.Trim(string(raw), `"`), 10, 64)
+		if err != nil || n <= 0 {
+			return req, badRequest("truncationmaxrecords is no positive number")
+		}
+		req.Limits.ResultRows = n
+	}
+	if raw, ok := p.Options["truncationmaxsize"]; ok {
+		n, err := strconv.ParseInt(strings.Trim(string(raw), `"`), 10, 64)
+		if err != nil || n <= 0 {
+			return req, badRequest("truncationmaxsize is no positive number")
+		}
+		req.Limits.ResultBytes = n
+	}
+	if raw, ok := p.Options["query_now"]; ok {
+		var now string
+		if json.Unmarshal(raw, &now) != nil {
+			return req, badRequest("query_now is no text")
+		}
+		var err error
+		if req.Now, err = instant("query_now", now); err != nil {
+			return req, err
+		}
+	}
+	return req, nil
+}
+
+type kustoColumn struct {
+	ColumnName string `json:"ColumnName"`
+	DataType   string `json:"DataType,omitempty"` // v1 only
+	ColumnType string `json:"ColumnType"`
+}
+
+func kustoColumns(columns []query.Column, v1 bool) []kustoColumn {
+	list := make([]kustoColumn, len(columns))
+	for i, c := range columns {
+		list[i] = kustoColumn{ColumnName: c.Name, ColumnType: c.Type.String()}
+		if v1 {
+			list[i].DataType = kustoDataType(c.Type)
+		}
+		if c.Type == plan.Unknown {
+			list[i].ColumnType = "dynamic"
+		}
+	}
+	return list
+}
+
+// kustoDataType is the .NET name that v1 tells beside the Kusto type.
+func kustoDataType(t plan.Type) string {
+	switch t {
+	case plan.Bool:
+		return "SByte"
+	case plan.Int:
+		return "Int32"
+	case plan.Long:
+		return "Int64"
+	case plan.Real:
+		return "Double"
+	case plan.Decimal:
+		return "SqlDecimal"
+	case plan.Datetime:
+		return "DateTime"
+	case plan.Timespan:
+		return "TimeSpan"
+	case plan.GUID:
+		return "Guid"
+	case plan.String:
+		return "String"
+	default:
+		return "Object"
+	}
+}
+
+// kustoV2 answers a query with frames.
+func (s *Server) kustoV2(w http.ResponseWriter, r *http.Request) error {
+	body, props, err := s.readKusto(r)
+	if err != nil {
+		return err
+	}
+	if kql.IsCommand(body.CSL) {
+		return badRequest("management commands go to /v1/rest/mgmt")
+	}
+	req, err := props.request(body.CSL)
+	if err != nil {
+		return err
+	}
+	result, done, err := s.start(r, req, r.Header.Get(headerClientRequestID))
+	if err != nil {
+		return err
+	}
+	defer done()
+	frames := &frameWriter{
+		sink: newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout), answer: s.answer(r, req.Text, result),
+		fragmented: props.flag("results_v2_fragment_primary_tables"),
+		lines:      props.flag("results_v2_newlines_between_frames"), endOfTable: string(props.Options["results_error_reporting_placement"]) == `"end_of_table"`,
+		clientID: w.Header().Get(headerClientRequestID), activityID: w.Header().Get(headerActivityID),
+		noTruncation: props.flag("notruncation"),
+	}
+	return frames.write()
+}
+
+// frameWriter writes a result as the frames of v2.
+type frameWriter struct {
+	sink                          *sink
+	answer                        *answer
+	fragmented, lines, endOfTable bool
+	noTruncation                  bool
+	clientID, activityID          string
+	n                             int // frames written
+}
+
+// begin starts a frame; the caller writes one JSON object.
+func (f *frameWriter) begin() {
+	switch {
+	case f.n == 0:
+		f.sink.text("[")
+	case f.lines || f.fragmented:
+		f.sink.text("\n,")
+	default:
+		f.sink.text(",")
+	}
+	f.n++
+}
+
+func (f *frameWriter) write() error {
+	s := f.sink
+	f.begin()
+	placement := "InData"
+	if f.fragmented || f.endOfTable {
+		placement = "EndOfTable"
+	}
+	s.text(`{"FrameType":"DataSetHeader","IsProgressive":false,"Version":"v2.0","IsFragmented":`, strconv.FormatBool(f.fragmented),
+		`,"ErrorReportingPlacement":"`, placement, `"}`)
+	f.begin()
+	s.text(`{"FrameType":"DataTable","TableId":0,"TableKind":"QueryProperties","TableName":"@ExtendedProperties","Columns":`,
+		`[{"ColumnName":"TableId","ColumnType":"int"},{"ColumnName":"Key","ColumnType":"string"},{"ColumnName":"Value","ColumnType":"dynamic"}],"Rows":[[1,"Visualization",`)
+	s.json(kustoVisualization(f.answer.render))
+	s.text(`]]}`)
+
+	f.begin()
+	if f.fragmented {
+		s.text(`{"FrameType":"TableHeader"`)
+	} else {
+		s.text(`{"FrameType":"DataTable"`)
+	}
+	s.text(`,"TableId":1,"TableKind":"PrimaryResult","TableName":"PrimaryResult","Columns":`)
+	s.json(kustoColumns(f.answer.columns, false))
+	if f.fragmented {
+		s.text("}")
+	} else {
+		s.text(`,"Rows":[`)
+	}
+	count := 0
+	failed, err := f.answer.each(func(b *query.Batch) error {
+		if b.Rows == 0 {
+			return nil
+		}
+		if f.fragmented {
+			f.begin()
+			s.text(`{"FrameType":"TableFragment","TableFragmentType":"DataAppend","TableId":1,"Rows":[`)
+		}
+		for i := range b.Rows {
+			if i > 0 || count > 0 && !f.fragmented {
+				s.text(",")
+			}
+			s.row(b, i)
+			if err := s.write(); err != nil {
+				return err
+			}
+		}
+		count += b.Rows
+		if f.fragmented {
+			s.text("]}")
+			return s.flush()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var problems []kustoErrorBody
+	if failed != nil {
+		problems = append(problems, kustoErrorOf(failed, http.StatusInternalServerError))
+	} else if f.answer.rows.Truncated() && !f.noTruncation {
+		problems = append(problems, truncationError(count))
+	}
+	if f.fragmented {
+		f.begin()
+		s.text(`{"FrameType":"TableCompletion","TableId":1,"RowCount":`, strconv.Itoa(count))
+		if problems != nil {
+			s.text(`,"OneApiErrors":`)
+			s.json(problems)
+		}
+		s.text("}")
+	} else {
+		s.text("]}")
+	}
+	f.begin()
+	f.completion(count)
+	f.begin()
+	s.text(`{"FrameType":"DataSetCompletion","HasErrors":`, strconv.FormatBool(problems != nil), `,"Cancelled":false`)
+	if problems != nil {
+		s.text(`,"OneApiErrors":`)
+		s.json(problems)
+	}
+	s.text("}")
+	if f.lines || f.fragmented {
+		s.text("\n")
+	}
+	s.text("]\n")
+	return s.close()
+}
+
+// completion writes what the query cost.
+func (f *frameWriter) completion(count int) {
+	s := f.sink
+	s.text(`{"FrameType":"DataTable","TableId":2,"TableKind":"QueryCompletionInformation","TableName":"QueryCompletionInformation","Columns":`)
+	s.json([]kustoColumn{
+		{ColumnName: "Timestamp", ColumnType: "datetime"}, {ColumnName: "ClientRequestId", ColumnType: "string"},
+		{ColumnName: "ActivityId", ColumnType: "guid"}, {ColumnName: "SubActivityId", ColumnType: "guid"},
+		{ColumnName: "ParentActivityId", ColumnType: "guid"}, {ColumnName: "Level", ColumnType: "int"},
+		{ColumnName: "LevelName", ColumnType: "string"}, {ColumnName: "StatusCode", ColumnType: "int"},
+		{ColumnName: "StatusCodeName", ColumnType: "string"}, {ColumnName: "EventType", ColumnType: "int"},
+		{ColumnName: "EventTypeName", ColumnType: "string"}, {ColumnName: "Payload", ColumnType: "string"},
+	})
+	now := time.Now().UTC().Format("2006-01-02T15:04:05.0000000Z")
+	row := func(level int, levelName string, event int, eventName string, payload any) []any {
+		text, err := json.Marshal(payload)
+		if err != nil {
+			panic("encode " + err.Error()) // made of numbers and texts
+		}
+		return []any{now, f.clientID, f.activityID, f.activityID, f.activityID, level, levelName, 0, "S_OK (0)", event, eventName, string(text)}
+	}
+	s.text(`,"Rows":`)
+	s.json([][]any{
+		row(4, "Info", 4, "QueryInfo", map[string]any{"Count": 1, "Text": "Query completed successfully"}),
+		row(6, "Stats", 0, "QueryResourceConsumption", kustoStats(f.answer.rows.Stats(), count)),
+	})
+	s.text("}")
+}
+
+// kustoStats has the parts of QueryResourceConsumption that have a meaning here.
+func kustoStats(stats query.Stats, count int) any {
+	return map[string]any{
+		"ExecutionTime":            stats.Elapsed.Seconds(),
+		"resource_usage":           map[string]any{"memory": map[string]any{"peak_per_node": stats.MemoryBytes}},
+		"input_dataset_statistics": map[string]any{"rows": map[string]any{"scanned": stats.ReadRows, "total": max(stats.TotalRows, stats.ReadRows)}},
+		"dataset_statistics":       []any{map[string]any{"table_row_count": count, "table_size": stats.Bytes}},
+	}
+}
+
+// visualizationKeys are the properties of render by their KQL names, in the
+// order and with the names of Kusto's answer, with their value when absent.
+var visualizationKeys = []struct{ property, key, absent string }{
+	{"title", "Title", "null"}, {"xcolumn", "XColumn", "null"}, {"series", "Series", "null"}, {"ycolumns", "YColumns", "null"},
+	{"anomalycolumns", "AnomalyColumns", "null"}, {"xtitle", "XTitle", "null"}, {"ytitle", "YTitle", "null"}, {"xaxis", "XAxis", "null"},
+	{"yaxis", "YAxis", "null"}, {"legend", "Legend", "null"}, {"ysplit", "YSplit", "null"}, {"accumulate", "Accumulate", "false"},
+	{"", "IsQuerySorted", "false"}, {"kind", "Kind", "null"}, {"ymin", "Ymin", `"NaN"`}, {"ymax", "Ymax", `"NaN"`},
+	{"xmin", "Xmin", "null"}, {"xmax", "Xmax", "null"},
+}
+
+// kustoVisualization is the JSON text that tells clients what render asked for.
+func kustoVisualization(v *query.Visualization) string {
+	if v == nil {
+		v = &query.Visualization{}
+	}
+	var b strings.Builder
+	text := func(s string) string {
+		j, _ := json.Marshal(s) // a string always has a JSON form
+		return string(j)
+	}
+	b.WriteString(`{"Visualization":`)
+	if v.Kind == "" {
+		b.WriteString("null")
+	} else {
+		b.WriteString(text(v.Kind))
+	}
+	for _, k := range visualizationKeys {
+		value, ok := v.Properties[k.property]
+		switch {
+		case !ok || k.property == "":
+			value = k.absent
+		case k.property == "accumulate":
+			value = strconv.FormatBool(strings.EqualFold(value, "true"))
+		case k.property == "ymin" || k.property == "ymax":
+			if f, err := strconv.ParseFloat(value, 64); err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+				value = k.absent
+			}
+		default:
+			value = text(value)
+		}
+		fmt.Fprintf(&b, `,%q:%s`, k.key, value)
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+// kustoV1 answers a query with one table. Commands are taken too, as some
+// clients send everything here.
+func (s *Server) kustoV1(w http.ResponseWriter, r *http.Request) error {
+	body, props, err := s.readKusto(r)
+	if err != nil {
+		return err
+	}
+	if kql.IsCommand(body.CSL) {
+		return s.runCommand(w, r, body.CSL, props)
+	}
+	return s.runV1(w, r, body.CSL, props)
+}
+
+func (s *Server) runV1(w http.ResponseWriter, r *http.Request, text string, props *kustoProperties) error {
+	req, err := props.request(text)
+	if err != nil {
+		return err
+	}
+	result, done, err := s.start(r, req, r.Header.Get(headerClientRequestID))
+	if err != nil {
+		return err
+	}
+	defer done()
+	a := s.answer(r, req.Text, result)
+	out := newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout)
+	return a.writeV1(out, !props.flag("notruncation"))
+}
+
+// writeV1 writes one table. A client takes it for the result; with a second
+// one it would look for a table of contents.
+func (a *answer) writeV1(s *sink, failTruncated bool) error {
+	s.text(`{"Tables":[{"TableName":"Table_0","Columns":`)
+	s.json(kustoColumns(a.columns, true))
+	s.text(`,"Rows":[`)
+	count := 0
+	failed, err := a.each(func(b *query.Batch) error {
+		for i := range b.Rows {
+			if count > 0 {
+				s.text(",")
+			}
+			count++
+			s.row(b, i)
+			if err := s.write(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.text("]}]")
+	switch {
+	case failed != nil:
+		s.text(`,"Exceptions":`)
+		s.json([]string{failed.Error()})
+	case a.rows.Truncated() && failTruncated:
+		s.text(`,"Exceptions":`)
+		s.json([]string{truncationError(count).Error.Description})
+	}
+	s.text("}\n")
+	return s.close()
+}
+
+// kustoErrorBody is an error in Kusto's form (OneApiError).
+type kustoErrorBody struct {
+	Error kustoError `json:"error"`
+}
+
+type kustoError struct {
+	Code        string      `json:"code"`
+	Message     string      `json:"message"`
+	Type        string      `json:"@type"`
+	Description string      `json:"@message"`
+	Permanent   bool        `json:"@permanent"`
+	Inner       *kustoInner `json:"innererror,omitempty"`
+}
+
+type kustoInner struct {
+	Code        string `json:"code"`
+	Message     string `json:"message"`
+	Type        string `json:"@type"`
+	Description string `json:"@message"`
+	Line        int    `json:"@line,omitempty"`
+	Position    int    `json:"@pos,omitempty"`
+}
+
+// kustoErrorOf gives an error Kusto's form. Clients tell a query's own fault
+// from the service's by code and @permanent.
+func kustoErrorOf(e *Error, status int) kustoErrorBody {
+	k := kustoError{
+		Code: "General_BadRequest", Message: e.Message, Type: "Kusto.Data.Exceptions.KustoBadRequestException", Description: e.Message, Permanent: true,
+	}
+	place := func() string {
+		text := e.Message
+		if e.Hint != "" {
+			text += " (" + e.Hint + ")"
+		}
+		if e.Line == 0 {
+			return text
+		}
+		return fmt.Sprintf("%s [line:position=%d:%d]", text, e.Line, e.Column)
+	}
+	switch {
+	case strings.HasPrefix(e.Code, "SYN"):
+		k.Description = "Syntax error: " + e.Code + ": " + place()
+		k.Inner = &kustoInner{e.Code, k.Description, "Kusto.DataNode.Exceptions.SyntaxException", k.Description, e.Line, e.Column}
+	case strings.HasPrefix(e.Code, "SEM"), strings.HasPrefix(e.Code, "UNS"):
+		k.Description = "Semantic error: " + e.Code + ": " + place()
+		k.Inner = &kustoInner{e.Code, k.Description, "Kusto.DataNode.Exceptions.SemanticException", k.Description, e.Line, e.Column}
+	case e.Code == string(query.CodeMemory):
+		k.Code, k.Type = "E_LOW_MEMORY_CONDITION", "Kusto.Data.Exceptions.KustoServicePartialQueryFailureLowMemoryConditionException"
+	case e.Code == string(query.CodeReadLimit):
+		k.Code, k.Type = "LimitsExceeded", "Kusto.Data.Exceptions.KustoServicePartialQueryFailureLimitsExceededException"
+	case e.Code == string(query.CodeTimeout):
+		k.Code, k.Type, k.Permanent = "E_QUERY_TIMEOUT", "Kusto.Data.Exceptions.KustoServiceTimeoutException", false
+	case e.Code == string(query.CodeRuntime):
+		k.Code = "BadRequest_QueryRuntimeError"
+	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
+		k.Code, k.Type, k.Permanent = "General_ServiceUnavailable", "Kusto.Data.Exceptions.KustoServiceUnavailableException", false
+	case status >= http.StatusInternalServerError:
+		k.Code, k.Type, k.Permanent = "General_InternalServerError", "Kusto.Data.Exceptions.KustoServicePartialQueryFailureException", false
+	case strings.HasPrefix(e.Code, "BadRequest_"):
+		k.Code = e.Code
+	}
+	if k.Inner != nil {
+		k.Message = k.Description
+	}
+	return kustoErrorBody{k}
+}
+
+// truncationError is how Kusto says that rows were cut; its clients show it.
+func truncationError(count int) kustoErrorBody {
+	return kustoErrorBody{kustoError{
+		Code: "LimitsExceeded", Message: "Request is invalid and cannot be executed.", Permanent: true,
+		Type: "Kusto.Data.Exceptions.KustoServicePartialQueryFailureLimitsExceededException",
+		Description: fmt.Sprintf("Query execution has exceeded the allowed limits (80DA0003): the result was cut after %d rows "+
+			"(E_QUERY_RESULT_SET_TOO_LARGE). Narrow the query, or set notruncation.", count),
+	}}
+}
+
+func writeKustoError(w http.ResponseWriter, _ *http.Request, e *statusError) {
+	status := e.status
+	if status == 499 {
+		status = http.StatusBadRequest // unknown to clients
+	}
+	writeJSON(w, status, kustoErrorOf(e.body.Error, status))
+}

@@ -1,0 +1,267 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"hubscope/query"
+	"hubscope/query/plan"
+)
+
+// Media types of POST /api/v1/query, by the names that ?format= takes.
+const (
+	mediaJSON   = "application/json"
+	mediaNDJSON = "application/x-ndjson"
+	mediaCSV    = "text/csv"
+)
+
+// format picks the form of an answer from ?format= or the Accept header.
+func format(r *http.Request) (string, error) {
+	switch name := r.URL.Query().Get("format"); name {
+	case "":
+	case "json":
+		return mediaJSON, nil
+	case "ndjson":
+		return mediaNDJSON, nil
+	case "csv":
+		return mediaCSV, nil
+	default:
+		return "", badRequest("no format %q; there are json, ndjson and csv", name)
+	}
+	media, ok := accepts(r, mediaJSON, mediaNDJSON, mediaCSV)
+	if !ok {
+		return "", failure(http.StatusNotAcceptable, CodeUnsupported, "answers are %s, %s or %s", mediaJSON, mediaNDJSON, mediaCSV)
+	}
+	return media, nil
+}
+
+func (s *Server) query(w http.ResponseWriter, r *http.Request) error {
+	media, err := format(r)
+	if err != nil {
+		return err
+	}
+	var body QueryRequest
+	if err := readJSON(r, &body); err != nil {
+		return err
+	}
+	req, err := body.request()
+	if err != nil {
+		return err
+	}
+	if media == mediaNDJSON {
+		return s.queryNDJSON(w, r, req)
+	}
+	result, done, err := s.start(r, req, req.ID)
+	if err != nil {
+		return err
+	}
+	defer done()
+	a := s.answer(r, req.Text, result)
+	w.Header().Set("X-Hubscope-Query-Id", result.ID)
+	if media == mediaCSV {
+		w.Header().Set("Trailer", trailerTruncated+", "+trailerRows)
+		return a.writeCSV(newSink(w, r, mediaCSV+"; charset=utf-8; header=present", s.config.WriteTimeout), w.Header())
+	}
+	return a.writeJSON(newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout))
+}
+
+func (s *Server) answer(r *http.Request, text string, result *query.Result) *answer {
+	return &answer{columns: result.Columns, render: result.Visualization, rows: result, fail: s.failWhileStreaming(r, text)}
+}
+
+// progressInterval is the shortest time between two progress lines.
+const progressInterval = 250 * time.Millisecond
+
+// queryNDJSON answers with lines, the first of them as soon as the query makes
+// progress. A query that fails before that is answered with a status.
+func (s *Server) queryNDJSON(w http.ResponseWriter, r *http.Request, req query.Request) error {
+	var mu sync.Mutex
+	var out *sink
+	var last time.Time
+	var sendErr error
+	over := false // no progress once rows flow or the answer is given
+	start := func() *sink {
+		if out == nil {
+			out = newSink(w, r, mediaNDJSON, s.config.WriteTimeout)
+		}
+		return out
+	}
+	req.Progress = func(p query.Stats) {
+		mu.Lock()
+		defer mu.Unlock()
+		if over || sendErr != nil || time.Since(last) < progressInterval {
+			return
+		}
+		last = time.Now()
+		stats := wireStats(p)
+		start().json(Line{Progress: &stats})
+		out.text("\n")
+		sendErr = out.flush()
+	}
+	defer func() {
+		mu.Lock()
+		over = true
+		mu.Unlock()
+	}()
+	result, done, err := s.start(r, req, req.ID)
+	if err != nil {
+		mu.Lock()
+		defer mu.Unlock()
+		if out == nil {
+			over = true
+			return err
+		}
+		out.json(Line{Error: s.asStatus(r, err).body.Error})
+		out.text("\n")
+		return out.close()
+	}
+	defer done()
+	mu.Lock()
+	if out == nil {
+		w.Header().Set("X-Hubscope-Query-Id", result.ID)
+	}
+	start()
+	mu.Unlock()
+	return s.answer(r, req.Text, result).writeNDJSON(out, &mu)
+}
+
+func (s *Server) validate(w http.ResponseWriter, r *http.Request) error {
+	var body QueryRequest
+	if err := readJSON(r, &body); err != nil {
+		return err
+	}
+	req, err := body.request()
+	if err != nil {
+		return err
+	}
+	a := s.engine.Analyze(req)
+	answer := ValidateResponse{
+		Valid: len(a.Errors) == 0, Columns: wireColumns(a.Columns), Tables: a.Tables, Errors: fromKQL(req.Text, a.Errors),
+	}
+	if answer.Tables == nil {
+		answer.Tables = []string{}
+	}
+	writeJSON(w, http.StatusOK, answer)
+	return nil
+}
+
+func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
+	var body QueryRequest
+	if err := readJSON(r, &body); err != nil {
+		return err
+	}
+	req, err := body.request()
+	if err != nil {
+		return err
+	}
+	e, err := s.engine.Explain(r.Context(), req)
+	if err != nil {
+		return queryError(req.Text, err)
+	}
+	answer := ExplainResponse{
+		Columns: wireColumns(e.Columns), SQL: e.SQL, Tables: e.Tables, Rollup: e.Rollup, RollupWhyNot: e.RollupWhyNot,
+		EstimatedRows: e.EstimatedRows, Plan: e.Plan, Render: wireRender(e.Visualization),
+	}
+	if answer.Tables == nil {
+		answer.Tables = []string{}
+	}
+	writeJSON(w, http.StatusOK, answer)
+	return nil
+}
+
+func (s *Server) cancel(w http.ResponseWriter, r *http.Request) error {
+	if err := s.cancelQuery(r.Context(), r.PathValue("id")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// document is a body that does not change while the service runs.
+type document struct {
+	schema, functions         []byte
+	schemaETag, functionsETag string
+}
+
+// describe makes the bodies of /schema and /functions.
+func (s *Server) describe() *document {
+	catalog := s.engine.Catalog()
+	schema := SchemaResponse{Database: catalog.Database, Tables: []Table{}}
+	for _, t := range catalog.Tables() {
+		table := Table{Name: t.Name, Doc: t.Doc, Columns: []TableColumn{}}
+		for _, c := range t.Columns {
+			table.Columns = append(table.Columns, TableColumn{c.Name, c.Type.String(), c.Doc})
+		}
+		schema.Tables = append(schema.Tables, table)
+	}
+	functions := FunctionsResponse{Functions: []Function{}}
+	for _, f := range plan.Functions() {
+		wire := Function{Name: f.Name, Group: f.Group, Doc: f.Doc, Aggregate: f.Aggregate, Replaced: f.Replaced, Signatures: []string{}}
+		for i := range f.Sigs {
+			wire.Signatures = append(wire.Signatures, f.Sigs[i].String())
+		}
+		functions.Functions = append(functions.Functions, wire)
+	}
+	d := &document{}
+	d.schema, d.schemaETag = tagged(schema)
+	d.functions, d.functionsETag = tagged(functions)
+	return d
+}
+
+func tagged(v any) (body []byte, etag string) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("encode " + err.Error()) // a wire type of ours
+	}
+	sum := sha256.Sum256(b)
+	return append(b, '\n'), `"` + hex.EncodeToString(sum[:12]) + `"`
+}
+
+func (s *Server) serveSchema(w http.ResponseWriter, r *http.Request) error {
+	d := s.schema()
+	return serveTagged(w, r, d.schema, d.schemaETag)
+}
+
+func (s *Server) serveFunctions(w http.ResponseWriter, r *http.Request) error {
+	d := s.schema()
+	return serveTagged(w, r, d.functions, d.functionsETag)
+}
+
+// serveTagged answers with a document, or says that the client has it already.
+func serveTagged(w http.ResponseWriter, r *http.Request, body []byte, etag string) error {
+	w.Header().Set("ETag", etag)
+	w.Header().Set("Cache-Control", "no-cache")
+	for _, tag := range strings.Split(r.Header.Get("If-None-Match"), ",") {
+		if tag = strings.TrimSpace(tag); tag == etag || tag == "W/"+etag || tag == "*" {
+			w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+	}
+	w.Header().Set("Content-Type", mediaJSON+"; charset=utf-8")
+	_, err := w.Write(body)
+	return err
+}
+
+func (s *Server) healthz(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, err := fmt.Fprintln(w, "ok")
+	return err
+}
+
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
+	ready := s.config.Ready
+	if ready == nil {
+		ready = s.probe
+	}
+	if err := ready(r.Context()); err != nil {
+		s.config.Logger.Warn("not ready", "err", err)
+		return failure(http.StatusServiceUnavailable, string(query.CodeUnavailable), "not ready")
+	}
+	return s.healthz(w, r)
+}

@@ -1,0 +1,302 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"hubscope/query"
+	"hubscope/query/kql"
+)
+
+// QueryRequest is the body of POST /api/v1/query, /validate and /explain.
+type QueryRequest struct {
+	// Query is the KQL text.
+	Query string `json:"query"`
+	// Parameters are the values for `declare query_parameters`, by name.
+	Parameters map[string]any `json:"parameters,omitempty"`
+	// Start and End bound TimeGenerated of every table that has it:
+	// Start <= TimeGenerated < End. ISO 8601 text; empty is no bound.
+	Start string `json:"start,omitempty"`
+	End   string `json:"end,omitempty"`
+	// ID names the query for cancelling; one is made up when it is empty.
+	ID string `json:"id,omitempty"`
+	// TimeoutSeconds and MaxRows lower the service's limits for this query.
+	TimeoutSeconds float64 `json:"timeoutSeconds,omitempty"`
+	MaxRows        int64   `json:"maxRows,omitempty"`
+}
+
+// Column is a column of a result.
+type Column struct {
+	Name string `json:"name"`
+	Type string `json:"type"` // a Kusto type: string, long, datetime, ...
+}
+
+// Stats says what a query cost.
+type Stats struct {
+	Rows        int64   `json:"rows"`
+	ReadRows    int64   `json:"readRows"`
+	ReadBytes   int64   `json:"readBytes"`
+	TotalRows   int64   `json:"totalRows,omitempty"` // expected to be read, while it runs
+	MemoryBytes int64   `json:"memoryBytes"`
+	ElapsedMs   float64 `json:"elapsedMs"`
+	CompileMs   float64 `json:"compileMs"`
+}
+
+// Render is what a render operator asked for.
+type Render struct {
+	Visualization string            `json:"visualization"`
+	Properties    map[string]string `json:"properties,omitempty"`
+}
+
+// QueryResponse is the answer to POST /api/v1/query as JSON. A cell is
+// a number for int, long and real ("NaN", "Infinity" and "-Infinity" as text),
+// ISO 8601 text with seven decimals and Z for datetime, Kusto's text for
+// timespan, any JSON value for dynamic, text for string, guid and decimal, and
+// null; a string is never null.
+type QueryResponse struct {
+	Columns   []Column            `json:"columns"`
+	Rows      [][]json.RawMessage `json:"rows"`
+	Stats     Stats               `json:"stats"`
+	Truncated bool                `json:"truncated"`
+	Render    *Render             `json:"render,omitempty"`
+	// Error says why the rows end early: it stands here only when the query
+	// failed after the first rows had been sent.
+	Error *Error `json:"error,omitempty"`
+}
+
+// ValidateResponse is the answer to POST /api/v1/validate.
+type ValidateResponse struct {
+	Valid   bool     `json:"valid"`
+	Columns []Column `json:"columns"`
+	Tables  []string `json:"tables"`
+	Errors  []*Error `json:"errors"`
+}
+
+// ExplainResponse is the answer to POST /api/v1/explain.
+type ExplainResponse struct {
+	Columns       []Column `json:"columns"`
+	SQL           string   `json:"sql"`
+	Tables        []string `json:"tables"`
+	Rollup        string   `json:"rollup"`       // "" when the raw events answer
+	RollupWhyNot  string   `json:"rollupWhyNot"` // why no rollup answers
+	EstimatedRows int64    `json:"estimatedRows"`
+	Plan          string   `json:"plan"`
+	Render        *Render  `json:"render,omitempty"`
+}
+
+// SchemaResponse is the answer to GET /api/v1/schema.
+type SchemaResponse struct {
+	Database string  `json:"database"`
+	Tables   []Table `json:"tables"`
+}
+
+// Table is a table that queries may read.
+type Table struct {
+	Name    string        `json:"name"`
+	Doc     string        `json:"doc,omitempty"`
+	Columns []TableColumn `json:"columns"`
+}
+
+// TableColumn is a column of a Table.
+type TableColumn struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+	Doc  string `json:"doc,omitempty"`
+}
+
+// FunctionsResponse is the answer to GET /api/v1/functions.
+type FunctionsResponse struct {
+	Functions []Function `json:"functions"`
+}
+
+// Function is a scalar function or an aggregate.
+type Function struct {
+	Name       string   `json:"name"`
+	Group      string   `json:"group"`
+	Doc        string   `json:"doc,omitempty"`
+	Aggregate  bool     `json:"aggregate"`
+	Replaced   string   `json:"replacedBy,omitempty"` // for old spellings
+	Signatures []string `json:"signatures"`
+}
+
+// ErrorResponse is the body of every answer with a status of 400 or more.
+type ErrorResponse struct {
+	Error  *Error   `json:"error"`
+	Errors []*Error `json:"errors,omitempty"` // all of them, when there are several
+}
+
+// Error is an error as clients see it. Line, Column and Length (in characters,
+// from 1) say which part of the query text it is about; without a place they
+// are 0.
+type Error struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Length  int    `json:"length,omitempty"`
+	Hint    string `json:"hint,omitempty"`
+	QueryID string `json:"queryId,omitempty"`
+}
+
+// Codes of errors that come from the HTTP interface itself. Errors of a query
+// carry the codes of kql (SYN...., UNS....), plan (SEM....) and query.Code.
+const (
+	CodeBadRequest  = "BadRequest"
+	CodeNotFound    = "NotFound"
+	CodeMethod      = "MethodNotAllowed"
+	CodeTooLarge    = "RequestTooLarge"
+	CodeUnsupported = "UnsupportedMediaType"
+	CodeForbidden   = "Forbidden"
+	CodeInternal    = string(query.CodeInternal)
+)
+
+// Error returns code and message.
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+// Render returns the error as it is shown to a person beside the text of the
+// query: with the line, a caret and the hint when the error has a place.
+func (e *Error) Render(text string) string {
+	if e.Line == 0 {
+		s := "error " + e.Code + ": " + e.Message
+		if e.Hint != "" {
+			s += "\n  " + e.Hint
+		}
+		return s
+	}
+	start := kql.Offset(text, e.Line, e.Column)
+	end := start
+	for n := 0; n < e.Length && end < len(text); n++ {
+		_, size := utf8.DecodeRuneInString(text[end:])
+		end += size
+	}
+	return (&kql.Error{Span: kql.Span{Start: start, End: end}, Code: e.Code, Message: e.Message, Hint: e.Hint}).Render(text)
+}
+
+// Errors are the errors of a query, at least one.
+type Errors []*Error
+
+// Error returns the errors one a line.
+func (es Errors) Error() string {
+	parts := make([]string, len(es))
+	for i, e := range es {
+		parts[i] = e.Error()
+	}
+	return strings.Join(parts, "\n")
+}
+
+// Render returns all errors as Error.Render does.
+func (es Errors) Render(text string) string {
+	parts := make([]string, len(es))
+	for i, e := range es {
+		parts[i] = e.Render(text)
+	}
+	return strings.Join(parts, "\n")
+}
+
+// fromKQL turns the errors of a text into their wire form.
+func fromKQL(text string, errs kql.Errors) Errors {
+	list := make(Errors, len(errs))
+	for i, e := range errs {
+		line, column := kql.Position(text, e.Start)
+		start, end := min(e.Start, len(text)), min(e.End, len(text))
+		list[i] = &Error{
+			Code: e.Code, Message: e.Message, Hint: e.Hint,
+			Line: line, Column: column, Length: max(utf8.RuneCountInString(text[start:end]), 1),
+		}
+	}
+	return list
+}
+
+func wireColumns(columns []query.Column) []Column {
+	list := make([]Column, len(columns))
+	for i, c := range columns {
+		list[i] = Column{c.Name, c.Type.String()}
+	}
+	return list
+}
+
+func wireStats(s query.Stats) Stats {
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	return Stats{
+		Rows: s.Rows, ReadRows: s.ReadRows, ReadBytes: s.ReadBytes, TotalRows: s.TotalRows, MemoryBytes: s.MemoryBytes,
+		ElapsedMs: ms(s.Elapsed), CompileMs: ms(s.Compile),
+	}
+}
+
+func wireRender(v *query.Visualization) *Render {
+	if v == nil {
+		return nil
+	}
+	return &Render{v.Kind, v.Properties}
+}
+
+// request checks r and returns it as the engine takes it.
+func (r *QueryRequest) request() (query.Request, error) {
+	req := query.Request{Text: r.Query, Parameters: r.Parameters, ID: r.ID}
+	if strings.TrimSpace(r.Query) == "" {
+		return req, badRequest("the query is empty")
+	}
+	if kql.IsCommand(r.Query) {
+		return req, badRequest("management commands start with a dot and go to /v1/rest/mgmt; this is for queries")
+	}
+	var err error
+	if req.Start, err = instant("start", r.Start); err != nil {
+		return req, err
+	}
+	if req.End, err = instant("end", r.End); err != nil {
+		return req, err
+	}
+	if !req.Start.IsZero() && !req.End.IsZero() && req.End.Before(req.Start) {
+		return req, badRequest("end is before start")
+	}
+	if r.TimeoutSeconds < 0 || r.MaxRows < 0 || r.TimeoutSeconds > 1e6 {
+		return req, badRequest("timeoutSeconds and maxRows are positive numbers")
+	}
+	req.Limits.Time = time.Duration(r.TimeoutSeconds * float64(time.Second))
+	req.Limits.ResultRows = r.MaxRows
+	if len(r.ID) > 128 || strings.ContainsFunc(r.ID, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return req, badRequest("id is at most 128 visible ASCII characters")
+	}
+	return req, nil
+}
+
+// instant reads a point in time of a request.
+func instant(name, s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	ticks, ok := kql.ParseDateTime(s)
+	if !ok {
+		return time.Time{}, badRequest("%s is no ISO 8601 time: %q", name, s)
+	}
+	t := ticks - kql.UnixEpochTicks
+	return time.Unix(t/kql.TicksPerSecond, t%kql.TicksPerSecond*100).UTC(), nil
+}
+
+// statusError is an error with the HTTP status that it is answered with.
+type statusError struct {
+	status int
+	body   ErrorResponse
+	cause  error // for the log
+}
+
+func (e *statusError) Error() string {
+	if e.cause != nil {
+		return fmt.Sprintf("%s (%v)", e.body.Error.Error(), e.cause)
+	}
+	return e.body.Error.Error()
+}
+
+func (e *statusError) Unwrap() error { return e.cause }
+
+// failure returns an error that a client sees as it is given.
+func failure(status int, code, format string, args ...any) error {
+	return &statusError{status: status, body: ErrorResponse{Error: &Error{Code: code, Message: fmt.Sprintf(format, args...)}}}
+}
+
+func badRequest(format string, args ...any) error {
+	return failure(400, CodeBadRequest, format, args...)
+}

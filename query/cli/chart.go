@@ -1,0 +1,463 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hubscope/query/api"
+)
+
+// Charts in the terminal: what render asked for, drawn below the table. Bars
+// for barchart, columnchart and piechart; lines over time or numbers for
+// timechart, linechart, areachart, scatterchart and their like.
+
+// chart collects the rows that a chart needs. It draws at most maxPoints rows;
+// beyond them it says so.
+type chart struct {
+	columns []api.Column
+	rows    [][]json.RawMessage
+	more    bool
+}
+
+const maxPoints = 50_000
+
+func (c *chart) add(rows [][]json.RawMessage) {
+	if room := maxPoints - len(c.rows); len(rows) > room {
+		rows, c.more = rows[:room], true
+	}
+	c.rows = append(c.rows, rows...)
+}
+
+// series is a line or a group of bars.
+type series struct {
+	name string
+	x    []float64 // ticks or numbers; for bars the index into labels
+	y    []float64
+}
+
+// canvas is where charts are drawn and how.
+type canvas struct {
+	w     io.Writer
+	width int
+	color bool
+}
+
+const (
+	barWidth    = 80 // a chart is not wider than this without a terminal
+	plotHeight  = 14
+	maxBars     = 40
+	maxSeries   = 8
+	seriesMarks = "*o+x#@%&"
+)
+
+// seriesColors are told apart on dark and light grounds alike.
+var seriesColors = [maxSeries]string{"\x1b[36m", "\x1b[33m", "\x1b[35m", "\x1b[32m", "\x1b[31m", "\x1b[34m", "\x1b[96m", "\x1b[95m"}
+
+// draw draws the chart of this kind, or says why it cannot.
+func (c *chart) draw(cv canvas, r *api.Render) {
+	note := func(format string, args ...any) { fmt.Fprintf(cv.w, "no chart: "+format+"\n", args...) }
+	if len(c.rows) == 0 {
+		note("there are no rows")
+		return
+	}
+	y := c.yColumns(r)
+	if len(y) == 0 {
+		note("%s needs a column of numbers", r.Visualization)
+		return
+	}
+	if title := r.Properties["title"]; title != "" {
+		fmt.Fprintln(cv.w, cv.style(bold, printable(title)))
+	}
+	switch r.Visualization {
+	case "piechart", "barchart", "columnchart", "treemap", "pivotchart", "ladderchart":
+		c.bars(cv, r, y)
+	case "card":
+		c.cards(cv, y)
+	default:
+		c.plot(cv, r, y)
+	}
+	if c.more {
+		fmt.Fprintf(cv.w, "the chart shows the first %s\n", plural(maxPoints, "row"))
+	}
+}
+
+func (cv canvas) style(code, s string) string {
+	if !cv.color || s == "" {
+		return s
+	}
+	return code + s + plain
+}
+
+// column returns the index of a column by name, -1 if there is none.
+func (c *chart) column(name string) int {
+	return slices.IndexFunc(c.columns, func(col api.Column) bool { return col.Name == name })
+}
+
+func (c *chart) properties(r *api.Render, key string) []int {
+	var list []int
+	for _, name := range strings.Split(r.Properties[key], ",") {
+		if i := c.column(strings.TrimSpace(name)); i >= 0 {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// xColumn is the one that render names, else the first datetime for charts
+// over time, else the first column.
+func (c *chart) xColumn(r *api.Render, overTime bool) int {
+	if x := c.properties(r, "xcolumn"); len(x) > 0 {
+		return x[0]
+	}
+	if overTime {
+		for i, col := range c.columns {
+			if col.Type == "datetime" {
+				return i
+			}
+		}
+	}
+	return 0
+}
+
+// yColumns are those that render names, else all columns of numbers but x.
+func (c *chart) yColumns(r *api.Render) []int {
+	if y := c.properties(r, "ycolumns"); len(y) > 0 {
+		return y
+	}
+	x := c.xColumn(r, true)
+	var list []int
+	for i, col := range c.columns {
+		if numeric(col.Type) && (i != x || len(c.columns) == 1 || i > 0 && x != i) {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// number returns a cell as a number, NaN for null and what is none.
+func number(raw json.RawMessage, typ string) float64 {
+	s := strings.Trim(string(raw), `"`)
+	switch typ {
+	case "datetime":
+		if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+			return float64(t.UnixNano()) / 1e9
+		}
+		return math.NaN()
+	case "timespan":
+		if d, ok := api.ParseTimespan(s); ok {
+			return d.Seconds()
+		}
+		return math.NaN()
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return math.NaN()
+	}
+	return f
+}
+
+// label joins the cells of the columns that are neither x nor y.
+func (c *chart) label(row []json.RawMessage, columns []int) string {
+	parts := make([]string, len(columns))
+	for i, col := range columns {
+		parts[i] = printable(cell(row[col], c.columns[col].Type))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// bars draws one line a bar, in the order of the rows.
+func (c *chart) bars(cv canvas, r *api.Render, y []int) {
+	var labels []int
+	for i, col := range c.columns {
+		if !slices.Contains(y, i) && (!numeric(col.Type) || i == c.xColumn(r, false)) {
+			labels = append(labels, i)
+		}
+	}
+	type bar struct {
+		label string
+		value float64
+		text  string
+	}
+	for _, col := range y {
+		var list []bar
+		sum, largest, smallest := 0.0, 0.0, 0.0
+		for _, row := range c.rows {
+			v := number(row[col], c.columns[col].Type)
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				continue
+			}
+			list = append(list, bar{c.label(row, labels), v, cell(row[col], c.columns[col].Type)})
+			sum += math.Max(v, 0)
+			largest, smallest = math.Max(largest, v), math.Min(smallest, v)
+		}
+		if len(list) == 0 {
+			fmt.Fprintf(cv.w, "no chart: %s has no numbers\n", printable(c.columns[col].Name))
+			continue
+		}
+		left := 0
+		if len(list) > maxBars {
+			left = len(list) - maxBars
+			list = list[:maxBars]
+		}
+		labelWidth, valueWidth := 0, 0
+		for _, b := range list {
+			labelWidth = max(labelWidth, width(b.label))
+			valueWidth = max(valueWidth, width(b.text))
+		}
+		labelWidth = min(labelWidth, max(cv.width/3, 8))
+		share := 0
+		if r.Visualization == "piechart" && sum > 0 && smallest >= 0 {
+			share = len(" 100.0 %")
+		}
+		room := max(cv.width-labelWidth-valueWidth-share-3, 8)
+		if len(y) > 1 {
+			fmt.Fprintln(cv.w, cv.style(bold, printable(c.columns[col].Name)))
+		}
+		for _, b := range list {
+			label := b.label
+			if width(label) > labelWidth {
+				label = cutTo(label, labelWidth)
+			}
+			n := 0.0
+			if m := math.Max(largest, -smallest); m > 0 {
+				n = math.Abs(b.value) / m * float64(room)
+			}
+			drawn := blocks(n)
+			line := label + strings.Repeat(" ", labelWidth-width(label)+1) + cv.style(seriesColors[0], drawn) +
+				strings.Repeat(" ", room-width(drawn)+1+valueWidth-width(b.text)) + b.text
+			if share > 0 {
+				line += fmt.Sprintf(" %5.1f %%", 100*b.value/sum)
+			}
+			fmt.Fprintln(cv.w, line)
+		}
+		if left > 0 {
+			fmt.Fprintf(cv.w, "and %s more\n", plural(int64(left), "bar"))
+		}
+	}
+}
+
+// blocks draws a bar of n cells with eighths.
+func blocks(n float64) string {
+	eighths := int(math.Round(n * 8))
+	s := strings.Repeat("█", eighths/8)
+	if e := eighths % 8; e > 0 {
+		s += string([]rune("▏▎▍▌▋▊▉")[e-1])
+	}
+	if s == "" && n > 0 {
+		s = "▏"
+	}
+	return s
+}
+
+// cards prints single numbers.
+func (c *chart) cards(cv canvas, y []int) {
+	for _, col := range y {
+		fmt.Fprintf(cv.w, "%s  %s\n", printable(c.columns[col].Name), cv.style(bold, cell(c.rows[0][col], c.columns[col].Type)))
+	}
+}
+
+// plot draws lines over time or numbers.
+func (c *chart) plot(cv canvas, r *api.Render, y []int) {
+	x := c.xColumn(r, true)
+	typ := c.columns[x].Type
+	if typ != "datetime" && !numeric(typ) {
+		c.bars(cv, r, y)
+		return
+	}
+	var split []int
+	if split = c.properties(r, "series"); len(split) == 0 {
+		for i, col := range c.columns {
+			if i != x && !slices.Contains(y, i) && !numeric(col.Type) && col.Type != "datetime" {
+				split = append(split, i)
+			}
+		}
+	}
+	byName := map[string]*series{}
+	var list []*series
+	for _, row := range c.rows {
+		xv := number(row[x], typ)
+		if math.IsNaN(xv) {
+			continue
+		}
+		for _, col := range y {
+			v := number(row[col], c.columns[col].Type)
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				continue
+			}
+			name := c.label(row, split)
+			if len(y) > 1 || name == "" {
+				name = strings.TrimPrefix(name+": "+printable(c.columns[col].Name), ": ")
+			}
+			s := byName[name]
+			if s == nil {
+				s = &series{name: name}
+				byName[name] = s
+				list = append(list, s)
+			}
+			s.x, s.y = append(s.x, xv), append(s.y, v)
+		}
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(cv.w, "no chart: there are no points")
+		return
+	}
+	left := 0
+	if len(list) > maxSeries { // the largest count
+		slices.SortStableFunc(list, func(a, b *series) int { return compare(total(b), total(a)) })
+		left = len(list) - maxSeries
+		list = list[:maxSeries]
+	}
+	drawLines(cv, list, typ == "datetime", r.Visualization != "scatterchart")
+	if left > 0 {
+		fmt.Fprintf(cv.w, "and %d more series\n", left)
+	}
+}
+
+func total(s *series) float64 {
+	t := 0.0
+	for _, v := range s.y {
+		t += math.Abs(v)
+	}
+	return t
+}
+
+func compare(a, b float64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// drawLines draws series on a grid of characters with two axes.
+func drawLines(cv canvas, list []*series, times, connect bool) {
+	minX, maxX, minY, maxY := math.Inf(1), math.Inf(-1), 0.0, math.Inf(-1)
+	for _, s := range list {
+		sortByX(s)
+		for i := range s.x {
+			minX, maxX = math.Min(minX, s.x[i]), math.Max(maxX, s.x[i])
+			minY, maxY = math.Min(minY, s.y[i]), math.Max(maxY, s.y[i])
+		}
+	}
+	if maxY <= minY {
+		maxY = minY + 1
+	}
+	top, bottom := axisNumber(maxY), axisNumber(minY)
+	margin := max(len(top), len(bottom))
+	w := max(cv.width-margin-2, 10)
+	grid := make([]int, w*plotHeight) // series number + 1
+	at := func(x, y float64) (int, int) {
+		col := 0
+		if maxX > minX {
+			col = int(math.Round((x - minX) / (maxX - minX) * float64(w-1)))
+		}
+		row := int(math.Round((maxY - y) / (maxY - minY) * float64(plotHeight-1)))
+		return col, row
+	}
+	for n, s := range list {
+		prevCol, prevRow := -1, 0
+		for i := range s.x {
+			col, row := at(s.x[i], s.y[i])
+			if connect && prevCol >= 0 {
+				line(prevCol, prevRow, col, row, func(c, r int) { grid[r*w+c] = n + 1 })
+			}
+			grid[row*w+col] = n + 1
+			prevCol, prevRow = col, row
+		}
+	}
+	mark := func(n int) string {
+		m := string(seriesMarks[n%len(seriesMarks)])
+		if cv.color {
+			return cv.style(seriesColors[n%maxSeries], "•")
+		}
+		return m
+	}
+	for row := range plotHeight {
+		label := ""
+		switch row {
+		case 0:
+			label = top
+		case plotHeight - 1:
+			label = bottom
+		}
+		var b strings.Builder
+		fmt.Fprintf(&b, "%*s │", margin, label)
+		for col := range w {
+			if n := grid[row*w+col]; n > 0 {
+				b.WriteString(mark(n - 1))
+			} else {
+				b.WriteByte(' ')
+			}
+		}
+		fmt.Fprintln(cv.w, strings.TrimRight(b.String(), " "))
+	}
+	fmt.Fprintf(cv.w, "%*s └%s\n", margin, "", strings.Repeat("─", w))
+	from, to := axisNumber(minX), axisNumber(maxX)
+	if times {
+		from, to = axisTime(minX, maxX-minX), axisTime(maxX, maxX-minX)
+	}
+	pad := max(w-len(from)-len(to), 1)
+	fmt.Fprintf(cv.w, "%*s  %s%s%s\n", margin, "", from, strings.Repeat(" ", pad), to)
+	if len(list) > 1 || list[0].name != "" {
+		names := make([]string, len(list))
+		for n, s := range list {
+			names[n] = mark(n) + " " + s.name
+		}
+		fmt.Fprintf(cv.w, "%*s  %s\n", margin, "", strings.Join(names, "   "))
+	}
+}
+
+// sortByX orders the points of a series from left to right.
+func sortByX(s *series) {
+	index := make([]int, len(s.x))
+	for i := range index {
+		index[i] = i
+	}
+	slices.SortStableFunc(index, func(a, b int) int { return compare(s.x[a], s.x[b]) })
+	x, y := make([]float64, len(s.x)), make([]float64, len(s.y))
+	for i, j := range index {
+		x[i], y[i] = s.x[j], s.y[j]
+	}
+	s.x, s.y = x, y
+}
+
+// line visits the cells from one point to another.
+func line(x0, y0, x1, y1 int, visit func(x, y int)) {
+	dx, dy := max(x1-x0, x0-x1), max(y1-y0, y0-y1)
+	steps := max(dx, dy, 1)
+	for i := 0; i <= steps; i++ {
+		t := float64(i) / float64(steps)
+		visit(x0+int(math.Round(t*float64(x1-x0))), y0+int(math.Round(t*float64(y1-y0))))
+	}
+}
+
+func axisNumber(f float64) string {
+	if a := math.Abs(f); a >= 10000 && a < 1e15 {
+		if f < 0 {
+			return "-" + count(int64(a))
+		}
+		return count(int64(a))
+	}
+	return strconv.FormatFloat(f, 'g', 4, 64)
+}
+
+// axisTime writes a time as finely as the span of the axis asks for.
+func axisTime(seconds, span float64) string {
+	t := time.Unix(0, int64(seconds*1e9)).UTC()
+	switch {
+	case span >= 7*86400:
+		return t.Format("2006-01-02")
+	case span >= 600:
+		return t.Format("2006-01-02 15:04")
+	default:
+		return t.Format("2006-01-02 15:04:05")
+	}
+}

@@ -1,0 +1,322 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"hubscope/query/api"
+)
+
+// A Shell is what the commands of this package read and write. The program
+// that composes them binds one.
+type Shell struct {
+	// Find returns the address of the running query service, for commands that
+	// are given none.
+	Find func() (string, error)
+	In   io.Reader // nil when standard input is a terminal
+	Out  io.Writer
+	Err  io.Writer
+	// Width is the width of the terminal that Out is, 0 when it is none.
+	Width int
+	// Color says whether Out takes colours, Progress whether Err is a terminal.
+	Color, Progress bool
+}
+
+// NewShell returns a shell on these files.
+func NewShell(in, out, err *os.File, find func() (string, error)) *Shell {
+	s := &Shell{Find: find, Out: out, Err: err}
+	if !term.IsTerminal(int(in.Fd())) {
+		s.In = in
+	}
+	if term.IsTerminal(int(out.Fd())) {
+		if width, _, sizeErr := term.GetSize(int(out.Fd())); sizeErr == nil {
+			s.Width = width
+		}
+		s.Color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	}
+	s.Progress = term.IsTerminal(int(err.Fd()))
+	return s
+}
+
+// QueryCommand is "hubscope query".
+type QueryCommand struct {
+	KQL     string   `arg:"" name:"kql" optional:"" help:"The query; - or nothing reads it from standard input."`
+	File    string   `short:"f" type:"existingfile" placeholder:"FILE" help:"Read the query from a file."`
+	Param   []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter that the query declares; may be repeated."`
+	Since   string   `placeholder:"TIMESPAN" help:"Only rows of the last 30m, 12h, 7d ..."`
+	Format  string   `short:"o" enum:"table,csv,tsv,json,ndjson,markdown" default:"table" help:"table, csv, tsv, json, ndjson or markdown."`
+	Width   int      `placeholder:"N" help:"Width of tables; that of the terminal by default."`
+	Chart   bool     `help:"Draw the chart that the query's render asks for, also when the output is no terminal."`
+	MaxRows int64    `placeholder:"N" help:"Cut the result behind this many rows."`
+	Timeout string   `placeholder:"TIMESPAN" help:"Give up after this time."`
+	URL     string   `name:"url" env:"HUBSCOPE_URL" placeholder:"URL" help:"Query service; by default that of the hubscope running on --data."`
+	Token   string   `hidden:"" env:"HUBSCOPE_TOKEN"`
+}
+
+// exitError ends the program with a status; its text may be empty when all
+// has been said.
+type exitError struct {
+	code int
+	text string
+}
+
+// Error returns what is left to say.
+func (e *exitError) Error() string { return e.text }
+
+// ExitCode returns the status.
+func (e *exitError) ExitCode() int { return e.code }
+
+// exitInterrupted is what shells use for a program that Ctrl-C ended.
+const exitInterrupted = 130
+
+// Run runs the query and prints its result.
+func (c *QueryCommand) Run(ctx context.Context, sh *Shell) error {
+	text, err := c.text(sh)
+	if err != nil {
+		return err
+	}
+	req := api.QueryRequest{Query: text, MaxRows: c.MaxRows}
+	if req.Parameters, err = parameters(c.Param); err != nil {
+		return err
+	}
+	if c.Since != "" {
+		d, ok := api.ParseTimespan(c.Since)
+		if !ok || d <= 0 {
+			return fmt.Errorf("--since %q is no timespan such as 30m, 12h or 7d", c.Since)
+		}
+		req.Start = time.Now().Add(-d).UTC().Format(time.RFC3339Nano)
+	}
+	if c.Timeout != "" {
+		d, ok := api.ParseTimespan(c.Timeout)
+		if !ok || d <= 0 {
+			return fmt.Errorf("--timeout %q is no timespan such as 30s or 5m", c.Timeout)
+		}
+		req.TimeoutSeconds = d.Seconds()
+	}
+	client := &api.Client{URL: c.URL, Token: c.Token}
+	if client.URL == "" {
+		if client.URL, err = sh.Find(); err != nil {
+			return err
+		}
+	}
+	if !strings.Contains(client.URL, "://") {
+		client.URL = "http://" + client.URL
+	}
+
+	p := newProgress(sh)
+	answer, err := client.Query(ctx, req, p.show)
+	if err == nil {
+		defer answer.Close()
+		err = c.print(sh, answer, p)
+	}
+	p.clear()
+	var wrong api.Errors
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return &exitError{exitInterrupted, "interrupted"}
+	case errors.As(err, &wrong):
+		fmt.Fprintln(sh.Err, wrong.Render(text))
+		return &exitError{code: 1}
+	default:
+		return err
+	}
+}
+
+// print writes the whole result.
+func (c *QueryCommand) print(sh *Shell, answer *api.Answer, p *progress) error {
+	width := sh.Width
+	if c.Width > 0 {
+		width = c.Width
+	}
+	w := newWriter(c.Format, sh.Out, answer.Columns, width, sh.Color)
+	drawing := &chart{columns: answer.Columns}
+	charts := c.Format == "table" && (c.Chart || sh.Width > 0)
+	for {
+		rows, err := answer.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			p.clear()
+			w.end() //nolint:errcheck // the rows that came are worth showing; the error below counts
+			return err
+		}
+		p.clear()
+		if err := w.rows(rows); err != nil {
+			return fmt.Errorf("write the result: %w", err)
+		}
+		if charts {
+			drawing.add(rows)
+		}
+	}
+	p.clear()
+	if err := w.end(); err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	if r := answer.Done.Render; charts && r != nil && r.Visualization != "table" {
+		if width == 0 {
+			width = barWidth
+		}
+		fmt.Fprintln(sh.Out)
+		drawing.draw(canvas{sh.Out, width, sh.Color}, r)
+	}
+	if answer.Done.Truncated {
+		fmt.Fprintf(sh.Err, "note: the result was cut after %s rows; there are more\n", grouped(answer.Done.Stats.Rows))
+	}
+	if t, ok := w.(*table); ok && t.cut {
+		fmt.Fprintf(sh.Err, "note: long cells were cut to fit %d columns; --format json shows them whole\n", width)
+	}
+	if sh.Width > 0 && sh.Progress {
+		s := answer.Done.Stats
+		fmt.Fprintf(sh.Err, "%s in %s, read %s\n", plural(s.Rows, "row"), duration(s.ElapsedMs), plural(s.ReadRows, "row"))
+	}
+	return nil
+}
+
+// text returns the query from where the user put it.
+func (c *QueryCommand) text(sh *Shell) (string, error) {
+	var b []byte
+	var err error
+	switch {
+	case c.KQL != "" && c.KQL != "-" && c.File != "":
+		return "", errors.New("there are two queries, one as argument and one in --file")
+	case c.KQL != "" && c.KQL != "-":
+		return c.KQL, nil
+	case c.File != "":
+		if b, err = os.ReadFile(c.File); err != nil {
+			return "", fmt.Errorf("read the query: %w", err)
+		}
+	case sh.In != nil:
+		const most = 4 << 20
+		if b, err = io.ReadAll(io.LimitReader(sh.In, most+1)); err != nil {
+			return "", fmt.Errorf("read the query from standard input: %w", err)
+		}
+		if len(b) > most {
+			return "", errors.New("the query on standard input is longer than 4 MiB")
+		}
+	default:
+		return "", errors.New("no query: give it as an argument, with --file, or on standard input")
+	}
+	text := strings.TrimPrefix(string(b), "\ufeff")
+	text = strings.TrimRight(text, "\r\n")
+	if strings.TrimSpace(text) == "" {
+		return "", errors.New("the query is empty")
+	}
+	return text, nil
+}
+
+// parameters reads name=value pairs.
+func parameters(list []string) (map[string]any, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	m := make(map[string]any, len(list))
+	for _, p := range list {
+		name, value, ok := strings.Cut(p, "=")
+		if name = strings.TrimSpace(name); !ok || name == "" {
+			return nil, fmt.Errorf("--param %q is not NAME=VALUE", p)
+		}
+		if _, twice := m[name]; twice {
+			return nil, fmt.Errorf("--param %s is given twice", name)
+		}
+		m[name] = value
+	}
+	return m, nil
+}
+
+// progress shows how far a long query is, on one line that it takes away again.
+type progress struct {
+	w     io.Writer // nil: shows nothing
+	begun time.Time
+	shown bool
+}
+
+// progressAfter is how long a query runs before it is worth a line.
+const progressAfter = 500 * time.Millisecond
+
+func newProgress(sh *Shell) *progress {
+	p := &progress{begun: time.Now()}
+	if sh.Progress {
+		p.w = sh.Err
+	}
+	return p
+}
+
+func (p *progress) show(s api.Stats) {
+	if p.w == nil || time.Since(p.begun) < progressAfter {
+		return
+	}
+	of := ""
+	if s.TotalRows > s.ReadRows {
+		of = fmt.Sprintf(" of %s (%d %%)", count(s.TotalRows), 100*s.ReadRows/s.TotalRows)
+	}
+	fmt.Fprintf(p.w, "\r\x1b[Kreading %s%s rows, %s, %s", count(s.ReadRows), of, size(s.ReadBytes), duration(float64(time.Since(p.begun).Milliseconds())))
+	p.shown = true
+}
+
+func (p *progress) clear() {
+	if p.shown {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.shown = false
+	}
+}
+
+// grouped writes n with a comma after every third digit.
+func grouped(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func plural(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return grouped(n) + " " + noun + "s"
+}
+
+// count writes a large number short: 950, 12.3 k, 4.0 M.
+func count(n int64) string {
+	units := []string{"", " k", " M", " G", " T"}
+	f, i := float64(n), 0
+	for f >= 1000 && i < len(units)-1 {
+		f, i = f/1000, i+1
+	}
+	if i == 0 {
+		return strconv.FormatInt(n, 10)
+	}
+	return strconv.FormatFloat(f, 'f', 1, 64) + units[i]
+}
+
+func size(n int64) string {
+	s := count(n)
+	if strings.Contains(s, " ") {
+		return s + "B"
+	}
+	return s + " B"
+}
+
+func duration(ms float64) string {
+	switch {
+	case ms < 1:
+		return strconv.FormatFloat(ms, 'f', 1, 64) + " ms"
+	case ms < 1000:
+		return strconv.FormatFloat(ms, 'f', 0, 64) + " ms"
+	case ms < 60000:
+		return strconv.FormatFloat(ms/1000, 'f', 1, 64) + " s"
+	default:
+		return (time.Duration(ms) * time.Millisecond).Round(time.Second).String()
+	}
+}

@@ -1,0 +1,22 @@
+// Package cli is `hubscope query`: it sends KQL to a query service and prints
+// what comes back. It is a client of the HTTP API like any other and knows
+// nothing of the engine behind it.
+//
+// # Output
+//
+// Rows go to standard output, everything else to standard error: errors with a
+// caret, notes that a result was cut, progress and the closing line. The last
+// two appear only on a terminal, as do colours. Exit codes: 0, the query ran;
+// 1, it did not, the reason is on standard error; 130, interrupted.
+//
+// Formats:
+//
+//	table     aligned columns; on a terminal cut to its width, which is said,
+//	          and one block a row where even that is too narrow
+//	json      an array of objects
+//	ndjson    an object a line
+//	csv, tsv  a header line first; tabs and line ends in tsv cells are \t and \n
+//	markdown  a table for documents
+//
+// All but table carry every cell whole. Rows are printed as they come.
+package cli
