@@ -450,10 +450,10 @@ func (f *Fleet) attempt(ctx context.Context, m *member, random *rand.Rand, conne
 		}
 		return err
 	}
-	connected()
 	f.connects.Add(1)
 	f.connected.Add(1)
 	defer f.connected.Add(-1)
+	connected()
 	end := time.NewTimer(time.Duration(float64(m.session) * (0.5 + random.Float64())))
 	defer end.Stop()
 	for {
