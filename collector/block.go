@@ -44,6 +44,7 @@ type letter struct {
 	message stream.Message // without Data
 	reason  string
 	bad     []byte
+	encoded bool // bad has the message's content encoding
 }
 
 // table is rows in columns. Decoders write values where they end up; what an

@@ -125,8 +125,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// migrate tries until ClickHouse is there. Only a schema that is too new is
-// an error: waiting does not make it older.
+// migrate tries until ClickHouse is there and lets us.
 func (c *Collector) migrate(ctx context.Context) error {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		once, cancel := context.WithTimeout(ctx, time.Minute)
@@ -139,7 +138,7 @@ func (c *Collector) migrate(ctx context.Context) error {
 				c.log.Info("tables migrated", "from", m.From, "to", m.To, "tables", m.Tables)
 			}
 			return nil
-		case errors.Is(err, ErrNewerSchema):
+		case isHopeless(err):
 			return err
 		case ctx.Err() != nil:
 			return nil
@@ -266,6 +265,9 @@ func (l *line) send(b *block) {
 // the size at which ClickHouse would cut it.
 const maxBlockBytes = 64 << 20
 
+// backlogLinger times Linger is how long a block may take while messages wait.
+const backlogLinger = 5
+
 // read fills blocks. It cuts the first ones at the bounds that were recorded
 // before a crash, whatever their size.
 func (c *Collector) read(ctx context.Context, p *part, lease *stream.Lease, l *line) error {
@@ -306,6 +308,7 @@ func (c *Collector) read(ctx context.Context, p *part, lease *stream.Lease, l *l
 // rest is a message that was read and belongs to the next block.
 func (c *Collector) fill(ctx context.Context, p *part, lease *stream.Lease, b *block, recorded *stream.Block, first *stream.Message) (full bool, rest *stream.Message, err error) {
 	var since time.Time
+	var pending uint64
 	m := first
 	for {
 		if m == nil {
@@ -328,7 +331,8 @@ func (c *Collector) fill(ctx context.Context, p *part, lease *stream.Lease, b *b
 				since = time.Now()
 			}
 			b.add(m)
-			p.pending.Store(m.Pending)
+			pending = m.Pending
+			p.pending.Store(pending)
 		}
 		switch {
 		case recorded != nil:
@@ -336,8 +340,13 @@ func (c *Collector) fill(ctx context.Context, p *part, lease *stream.Lease, b *b
 				b.bounds = *recorded
 				return true, nil, nil
 			}
-		case b.events.rows >= c.cfg.BlockRows, b.bytes >= maxBlockBytes, !since.IsZero() && time.Since(since) >= c.cfg.Linger:
+		case b.events.rows >= c.cfg.BlockRows, b.bytes >= maxBlockBytes:
 			return true, nil, nil
+		case !since.IsZero():
+			// A backlog is stored soonest in blocks of full size.
+			if age := time.Since(since); age >= c.cfg.Linger && (pending == 0 || age >= backlogLinger*c.cfg.Linger) {
+				return true, nil, nil
+			}
 		}
 		m = nil
 	}
@@ -375,7 +384,7 @@ func (c *Collector) storeBlock(ctx context.Context, p *part, lease *stream.Lease
 		}
 	}
 	for _, letter := range b.letters {
-		if err := lease.DeadLetter(ctx, &letter.message, letter.reason, letter.bad); err != nil {
+		if err := lease.DeadLetter(ctx, &letter.message, letter.reason, letter.bad, letter.encoded); err != nil {
 			return err
 		}
 		c.log.Warn("dead letter", "stream", p.stream, "stream_seq", letter.message.Seq, "reason", letter.reason)

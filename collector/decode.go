@@ -35,6 +35,7 @@ type decoder struct {
 	certSet   []int       // the numbers that the event has
 	elements  [][]byte
 	scratch   []byte
+	body      []byte // of messages with an encoding
 }
 
 type certValue struct {
@@ -69,13 +70,21 @@ func (b *block) add(m *stream.Message) {
 		b.bounds.First, b.bounds.FirstTime = m.Seq, m.Time
 	}
 	b.bounds.Last, b.bounds.LastTime = m.Seq, m.Time
-	b.bytes += len(m.Data)
 	b.pending = m.Pending
 	if len(b.links) < maxLinks {
 		if sc := m.SpanContext(); sc.IsSampled() {
 			b.links = append(b.links, sc)
 		}
 	}
+	body, err := m.Body(b.decoder.body)
+	if err != nil {
+		b.letter(m, err, m.Data, true)
+		return
+	}
+	if cap(body) > cap(b.decoder.body) && len(m.Data) > 0 && &body[:1][0] != &m.Data[0] {
+		b.decoder.body = body
+	}
+	b.bytes += len(body)
 	media, _, err := mime.ParseMediaType(m.ContentType())
 	if err != nil && m.ContentType() != "" {
 		media = m.ContentType()
@@ -84,17 +93,22 @@ func (b *block) add(m *stream.Message) {
 	var reason error
 	switch media {
 	case ingest.ContentType:
-		bad, reason = b.addProto(m)
+		bad, reason = b.addProto(m, body)
 	case ingest.ContentTypeJSON, "application/json":
-		bad, reason = b.addJSON(m)
+		bad, reason = b.addJSON(m, body)
 	default:
-		bad, reason = m.Data, fmt.Errorf("content type %q is unknown; want %s or %s", m.ContentType(), ingest.ContentType, ingest.ContentTypeJSON)
+		bad, reason = body, fmt.Errorf("content type %q is unknown; want %s or %s", m.ContentType(), ingest.ContentType, ingest.ContentTypeJSON)
 	}
 	if reason != nil {
-		head := *m
-		head.Data = nil
-		b.letters = append(b.letters, letter{head, reason.Error(), bytes.Clone(bad)})
+		b.letter(m, reason, bad, false)
 	}
+}
+
+// letter keeps what of m cannot be stored.
+func (b *block) letter(m *stream.Message, reason error, bad []byte, encoded bool) {
+	head := *m
+	head.Data = nil
+	b.letters = append(b.letters, letter{head, reason.Error(), bytes.Clone(bad), encoded})
 }
 
 // maxLinks bounds the producers' spans that a block's span links to.
@@ -102,8 +116,8 @@ const maxLinks = 128
 
 // addProto adds length-prefixed events. It returns the bad ones, in the same
 // form, and what is wrong with the first.
-func (b *block) addProto(m *stream.Message) (bad []byte, reason error) {
-	it := ingest.EventsOf(m.Data)
+func (b *block) addProto(m *stream.Message, body []byte) (bad []byte, reason error) {
+	it := ingest.EventsOf(body)
 	end, n, failed := 0, 0, 0
 	for it.Next() {
 		event := it.Event()
@@ -120,11 +134,11 @@ func (b *block) addProto(m *stream.Message) (bad []byte, reason error) {
 	}
 	if err := it.Err(); err != nil {
 		// Where the next event begins is not known, so the rest goes as it is.
-		bad = append(bad, m.Data[end:]...)
+		bad = append(bad, body[end:]...)
 		return bad, errors.Join(reason, fmt.Errorf("after event %d: %w", n, err))
 	}
 	if n == 0 {
-		return m.Data, errors.New("message without events")
+		return body, errors.New("message without events")
 	}
 	if failed > 1 {
 		reason = fmt.Errorf("%w (and %d more of %d events)", reason, failed-1, n)
@@ -138,8 +152,8 @@ func uvarintLen(n uint64) int {
 }
 
 // addJSON adds JSON objects that follow each other, one a line or not.
-func (b *block) addJSON(m *stream.Message) (bad []byte, reason error) {
-	dec := json.NewDecoder(bytes.NewReader(m.Data))
+func (b *block) addJSON(m *stream.Message, body []byte) (bad []byte, reason error) {
+	dec := json.NewDecoder(bytes.NewReader(body))
 	n, failed := 0, 0
 	for {
 		var raw json.RawMessage
@@ -149,7 +163,7 @@ func (b *block) addJSON(m *stream.Message) (bad []byte, reason error) {
 			break
 		}
 		if err != nil {
-			bad = append(bad, bytes.TrimSpace(m.Data[start:])...)
+			bad = append(bad, bytes.TrimSpace(body[start:])...)
 			return bad, errors.Join(reason, fmt.Errorf("event %d: %w", n+1, err))
 		}
 		events := []json.RawMessage{raw}
@@ -172,7 +186,7 @@ func (b *block) addJSON(m *stream.Message) (bad []byte, reason error) {
 		}
 	}
 	if n == 0 {
-		return m.Data, errors.New("message without events")
+		return body, errors.New("message without events")
 	}
 	if failed > 1 {
 		reason = fmt.Errorf("%w (and %d more of %d events)", reason, failed-1, n)

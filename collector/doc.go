@@ -28,8 +28,9 @@
 //	Certificates      facts of client certificates, once each, by CertId
 //	ConnectionsBy5m   counts by five minutes           (ingest.Rollups)
 //	DeviceDays        counts by day and device         (ingest.Rollups)
-//	DeviceStates      first, last and newest of each device
-//	Devices           view over DeviceStates           (ingest.Devices)
+//	DeviceStates      newest event of each device
+//	DeviceFirsts      first event and best offer of each device
+//	Devices           view over both                   (ingest.Devices)
 //	AzureDiagnostics  view over Connections            (ingest.AzureDiagnostics)
 //
 // This package reads no queries; that is the query service's work.

@@ -36,7 +36,7 @@ func first(s Schema, columns []ingest.Column) []string {
 	for _, r := range ingest.Rollups {
 		out = append(out, s.rollup(r), s.feed(r))
 	}
-	out = append(out, s.deviceStates(), s.deviceStatesFeed())
+	out = append(out, s.deviceStates(), s.deviceStatesFeed(), s.deviceFirsts(), s.deviceFirstsFeed())
 	return append(out, s.views()...)
 }
 
@@ -134,6 +134,23 @@ var passing = map[int32]bool{
 	473: true, // DEADLOCK_AVOIDED
 	517: true, // CANNOT_ASSIGN_ALTER
 	529: true, // NOT_A_LEADER
+}
+
+// hopeless are codes that waiting does not cure.
+var hopeless = map[int32]bool{
+	36:  true, // BAD_ARGUMENTS
+	47:  true, // UNKNOWN_IDENTIFIER
+	62:  true, // SYNTAX_ERROR
+	115: true, // UNKNOWN_SETTING
+	192: true, // UNKNOWN_USER
+	193: true, // WRONG_PASSWORD
+	497: true, // ACCESS_DENIED
+	516: true, // AUTHENTICATION_FAILED
+}
+
+func isHopeless(err error) bool {
+	var ex *clickhouse.Exception
+	return errors.Is(err, ErrNewerSchema) || errors.As(err, &ex) && hopeless[ex.Code]
 }
 
 func (s Schema) exec(ctx context.Context, conn driver.Conn, sql string) error {

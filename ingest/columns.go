@@ -47,7 +47,7 @@ const (
 )
 
 func low(field int, name string, f func(*Event) *string, doc string) Column {
-	return Column{Name: name, Type: String, ClickHouse: lowString, Doc: doc, Field: field, str: f}
+	return Column{Name: name, Type: String, ClickHouse: lowString, Codec: "ZSTD(1)", Doc: doc, Field: field, str: f}
 }
 
 func text(field int, name string, f func(*Event) *string, doc string) Column {
@@ -63,7 +63,7 @@ func boolean(field int, name string, f func(*Event) *bool, doc string) Column {
 }
 
 func list(field int, name string, f func(*Event) *[]string, doc string) Column {
-	return Column{Name: name, Type: Dynamic, ClickHouse: lowString, Doc: doc, Field: field, list: f}
+	return Column{Name: name, Type: Dynamic, ClickHouse: lowString, Codec: "ZSTD(1)", Doc: doc, Field: field, list: f}
 }
 
 func certificate(c Column) Column {
@@ -76,7 +76,7 @@ func certificate(c Column) Column {
 // A new column goes to the end of its group with the next free field number,
 // and a migration adds it.
 var Connections = []Column{
-	{Name: "TimeGenerated", Type: Datetime, ClickHouse: ticks, Codec: "DoubleDelta, ZSTD(1)", Field: 1,
+	{Name: "TimeGenerated", Type: Datetime, ClickHouse: ticks, Codec: "T64, ZSTD(1)", Field: 1,
 		Doc:  "When the hub observed the event, UTC, 100 ns resolution.",
 		time: func(e *Event) *time.Time { return &e.TimeGenerated }},
 	low(2, "Hub", func(e *Event) *string { return &e.Hub }, "Name of the IoT hub."),
@@ -84,7 +84,7 @@ var Connections = []Column{
 	{Name: "ConnectionId", Type: GUID, ClickHouse: "UUID", Codec: "ZSTD(1)", Field: 4,
 		Doc:  "UUIDv7 that joins the events of one connection.",
 		guid: func(e *Event) *[16]byte { return &e.ConnectionId }},
-	{Name: "Sequence", Type: Long, ClickHouse: "Int64", Codec: "DoubleDelta, ZSTD(1)", Field: 5,
+	{Name: "Sequence", Type: Long, ClickHouse: "Int64", Codec: "T64, ZSTD(1)", Field: 5,
 		Doc:  "Rises with every event of a device; orders a takeover, where the new connect can precede the old disconnect in time.",
 		long: func(e *Event) *int64 { return &e.Sequence }},
 	low(6, "OperationName", func(e *Event) *string { return &e.OperationName }, "deviceConnect, deviceDisconnect, connectionRefused, serviceDisconnect (management API); connectionsSuppressed and eventsDropped count what was not described."),

@@ -4,7 +4,7 @@ import "time"
 
 // IngestionTimeColumn is the stored, hidden column that KQL's ingestion_time()
 // reads: when the store took the row, milliseconds.
-var IngestionTimeColumn = Column{Name: "IngestionTime", Type: Datetime, ClickHouse: "DateTime64(3, 'UTC')", Codec: "DoubleDelta, ZSTD(1)",
+var IngestionTimeColumn = Column{Name: "IngestionTime", Type: Datetime, ClickHouse: "DateTime64(3, 'UTC')", Codec: "T64, ZSTD(1)",
 	Doc: "When the store took the row."}
 
 // Rollup is a table of counts that Connections feeds as rows arrive. A query

@@ -50,6 +50,7 @@ func newPublisherMetrics(mp metric.MeterProvider, p *Publisher) (m publisherMetr
 		value           func(PublisherStatus) int64
 	}{
 		{"hubscope.publisher.waiting", "{message}", "Messages in memory without an acknowledgement.", func(s PublisherStatus) int64 { return int64(s.Waiting) }},
+		{"hubscope.publisher.queue.size", "By", "Bytes of events in memory without an acknowledgement.", func(s PublisherStatus) int64 { return s.QueuedBytes }},
 		{"hubscope.publisher.spool.messages", "{message}", "Messages in the spool.", func(s PublisherStatus) int64 { return int64(s.Spooled) }},
 		{"hubscope.publisher.spool.size", "By", "Bytes in the spool.", func(s PublisherStatus) int64 { return s.SpoolBytes }},
 	} {

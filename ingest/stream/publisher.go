@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/attribute"
@@ -29,6 +31,8 @@ import (
 const (
 	headerType     = "Content-Type"
 	headerEncoding = "Content-Encoding"
+	// encodingS2 is S2's block format, a superset of Snappy's.
+	encodingS2 = "s2"
 	// headerEvents tells how many events the message has, for whoever counts
 	// without decoding.
 	headerEvents = "Hubscope-Events"
@@ -62,6 +66,10 @@ type PublisherConfig struct {
 	// stopped; what has none then goes to the spool.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 
+	// Compress writes messages with Content-Encoding s2: a sixth of the bytes
+	// to send, sync and keep, for less CPU than the copying that it saves.
+	Compress bool `yaml:"compress"`
+
 	// Streams tells partitions and the duplicates window; missing streams are
 	// made.
 	Streams Streams `yaml:"-"`
@@ -76,7 +84,7 @@ func DefaultPublisherConfig() PublisherConfig {
 	return PublisherConfig{
 		BatchEvents: 250, BatchBytes: 512 << 10, Linger: 25 * time.Millisecond,
 		QueueBytes: 64 << 20, InFlightBytes: 8 << 20, AckWait: 5 * time.Second,
-		SpoolBytes: 1 << 30, DrainTimeout: 2 * time.Second,
+		SpoolBytes: 1 << 30, DrainTimeout: 2 * time.Second, Compress: true,
 		Streams: DefaultStreams(),
 	}
 }
@@ -147,6 +155,7 @@ type Publisher struct {
 	inFlight   int64 // bytes sent and not acknowledged
 	loaded     int64 // bytes of the window's messages that are in the spool too
 	acked      int64 // events
+	scratch    []byte
 	spool      *spool
 	stalled    bool      // no acknowledgement for spillAfter
 	spillAt    time.Time // when stalled: next write to the spool
@@ -178,9 +187,9 @@ type ack struct {
 // PublisherStatus is a snapshot for health checks.
 type PublisherStatus struct {
 	Connected bool
-	// Waiting messages in memory and in the spool, and the spool's bytes.
-	Waiting, Spooled int
-	SpoolBytes       int64
+	// Waiting messages in memory and in the spool, and their bytes.
+	Waiting, Spooled        int
+	QueuedBytes, SpoolBytes int64
 	// Acked and Dropped count events since the start.
 	Acked, Dropped int64
 	// Oldest is when the oldest waiting message was made; zero if none waits.
@@ -298,7 +307,7 @@ func (p *Publisher) Status() PublisherStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.status
-	s.Connected = p.nc.IsConnected()
+	s.Connected, s.QueuedBytes = p.nc.IsConnected(), p.queued
 	return s
 }
 
@@ -431,8 +440,37 @@ func (p *Publisher) message(b batch) *message {
 		subject: subject, body: b.body, events: b.events, created: b.created,
 	}
 	m.trace = p.startTrace(subject, b)
+	if p.cfg.Compress && len(m.body) >= compressFrom {
+		p.compress(m)
+	}
 	p.m.batch.Record(context.Background(), int64(b.events))
 	return m
+}
+
+// compressFrom is the smallest body that is worth it.
+const compressFrom = 512
+
+func (p *Publisher) compress(m *message) {
+	if n := s2.MaxEncodedLen(len(m.body)); cap(p.scratch) < n {
+		p.scratch = make([]byte, n)
+	}
+	small := s2.Encode(p.scratch[:cap(p.scratch)], m.body)
+	if len(small) >= len(m.body) {
+		return
+	}
+	raw := m.body
+	m.body, m.encoded = bytes.Clone(small), encodingS2
+	p.mu.Lock()
+	p.queued -= int64(len(raw) - len(m.body))
+	p.recycle(raw)
+	p.mu.Unlock()
+}
+
+// recycle keeps a batch's memory for the next one; the caller holds mu.
+func (p *Publisher) recycle(body []byte) {
+	if len(p.free) < 16 && cap(body) <= 2*p.cfg.BatchBytes {
+		p.free = append(p.free, body[:0])
+	}
 }
 
 // startTrace records the producer span and returns its traceparent. A message
@@ -505,11 +543,11 @@ func (p *Publisher) stored(m *message) {
 	p.spoolAcked(m)
 	p.acked += int64(m.events)
 	p.m.events.Add(context.Background(), int64(m.events))
-	p.mu.Lock()
-	if len(p.free) < 16 && cap(m.body) <= 2*p.cfg.BatchBytes {
-		p.free = append(p.free, m.body[:0])
+	if m.encoded == "" {
+		p.mu.Lock()
+		p.recycle(m.body)
+		p.mu.Unlock()
 	}
-	p.mu.Unlock()
 	m.body = nil
 }
 
@@ -637,6 +675,9 @@ func (p *Publisher) send(ctx context.Context, now time.Time) time.Duration {
 			jetstream.MsgIDHeader: {m.id},
 			headerType:            {ingest.ContentType},
 			headerEvents:          {strconv.Itoa(m.events)},
+		}
+		if m.encoded != "" {
+			h[headerEncoding] = []string{m.encoded}
 		}
 		if m.trace != "" {
 			h[headerTrace] = []string{m.trace}

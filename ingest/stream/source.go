@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/propagation"
@@ -70,6 +71,32 @@ func (m *Message) ContentType() string {
 		return t
 	}
 	return m.Header.Get("content-type") // NATS does not fold case
+}
+
+// maxBody bounds what a message may be decompressed to.
+const maxBody = 64 << 20
+
+// Body returns Data without its Content-Encoding, in buf if it fits.
+func (m *Message) Body(buf []byte) ([]byte, error) {
+	switch e := m.Header.Get(headerEncoding); e {
+	case "", "identity":
+		return m.Data, nil
+	case encodingS2, "snappy":
+		n, err := s2.DecodedLen(m.Data)
+		if err != nil {
+			return nil, fmt.Errorf("content encoding %s: %w", e, err)
+		}
+		if n > maxBody {
+			return nil, fmt.Errorf("content encoding %s: %d bytes, at most %d", e, n, maxBody)
+		}
+		b, err := s2.Decode(buf[:cap(buf)], m.Data)
+		if err != nil {
+			return nil, fmt.Errorf("content encoding %s: %w", e, err)
+		}
+		return b, nil
+	default:
+		return nil, fmt.Errorf("content encoding %q is unknown; want s2, snappy or none", e)
+	}
 }
 
 // SpanContext is the producer's, if the message continues a trace.
@@ -833,9 +860,9 @@ func (l *Lease) Release(ctx context.Context) error {
 }
 
 // DeadLetter stores what could not be stored as events: body holds the bad
-// bytes of message m, reason says why. A second letter for the same message is
-// dropped by the broker, however much later it comes.
-func (l *Lease) DeadLetter(ctx context.Context, m *Message, reason string, body []byte) error {
+// bytes of message m, in m's encoding if encoded, and reason says why. A second letter for the same message is dropped by the
+// broker, however much later it comes.
+func (l *Lease) DeadLetter(ctx context.Context, m *Message, reason string, body []byte, encoded bool) error {
 	pos := l.Position()
 	subject := fmt.Sprintf("%s.%s.%s.%d", deadLetterSubject, l.s.stream, strings.ReplaceAll(pos.Incarnation, ".", "-"), m.Seq)
 	// The letter must fit although it has more headers than the message had.
@@ -850,6 +877,9 @@ func (l *Lease) DeadLetter(ctx context.Context, m *Message, reason string, body 
 			"Hubscope-Stored":      {m.Time.UTC().Format(time.RFC3339Nano)},
 			"Hubscope-Subject":     {m.Subject},
 			"Hubscope-Original-Id": {line(m.Header.Get(jetstream.MsgIDHeader))},
+		}
+		if encoded {
+			h[headerEncoding] = m.Header[headerEncoding]
 		}
 		to, piece := subject, body
 		if parts > 1 {

@@ -117,7 +117,11 @@ func stored(t *testing.T, url string, streams ...string) []int {
 			if err != nil {
 				t.Fatal(err)
 			}
-			it := ingest.EventsOf(m.Data)
+			body, err := (&Message{Header: m.Header, Data: m.Data}).Body(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			it := ingest.EventsOf(body)
 			for it.Next() {
 				var e ingest.Event
 				if err := e.UnmarshalProto(it.Event()); err != nil {
@@ -184,7 +188,11 @@ func TestSourceHandsOutEachOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for it := ingest.EventsOf(m.Data); it.Next(); {
+		body, err := m.Body(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for it := ingest.EventsOf(body); it.Next(); {
 			events++
 		}
 		b := Block{First: m.Seq, Last: m.Seq, FirstTime: m.Time, LastTime: m.Time}

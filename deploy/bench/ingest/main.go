@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -34,7 +35,8 @@ const roleEnv = "HUBSCOPE_BENCH_NATS"
 var (
 	events  = flag.Int("events", 1_000_000, "events to drain")
 	devices = flag.Int("devices", 100_000, "devices they come from")
-	only    = flag.String("only", "", "publish, drain or size")
+	only    = flag.String("only", "", "publish or drain; both when empty")
+	cpuFile = flag.String("cpuprofile", "", "write a CPU profile of this process to a file")
 )
 
 func main() {
@@ -42,6 +44,17 @@ func main() {
 	if dir := os.Getenv(roleEnv); dir != "" {
 		serveNATS(dir)
 		return
+	}
+	if *cpuFile != "" {
+		f, err := os.Create(*cpuFile)
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "ingest:", err)
+			os.Exit(1)
+		}
+		defer pprof.StopCPUProfile()
 	}
 	dir, err := os.MkdirTemp("", "hubscope-bench-")
 	if err == nil {
@@ -156,7 +169,7 @@ func publish(url string, batch, n int, next func() *ingest.Event) (time.Duration
 	for i := range n {
 		p.Publish(next())
 		// Publish drops when it is full; a bench waits.
-		for i%100 == 99 && p.Status().Waiting > 64*max(1, 250/batch) {
+		for i%100 == 99 && p.Status().QueuedBytes > cfg.QueueBytes/4 {
 			time.Sleep(200 * time.Microsecond)
 		}
 	}
