@@ -19,6 +19,7 @@ import (
 // commands is the whole command line.
 type commands struct {
 	Up        upCmd        `cmd:"" help:"Run everything on this machine: broker, engine, collector, query service, hub."`
+	Query     queryCmd     `cmd:"" help:"Run a KQL query and print its result."`
 	Registry  registryCmd  `cmd:"" help:"Manage devices."`
 	CA        caCmd        `cmd:"" name:"ca" help:"Manage the CA certificates that a hub trusts."`
 	Hub       hubCmd       `cmd:"" help:"Run a hub alone, or manage hubs."`

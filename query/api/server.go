@@ -270,9 +270,13 @@ func (s *Server) failWhileStreaming(r *http.Request, text string) func(error) *E
 	}
 }
 
-// checkHost refuses requests for foreign names on a loopback address: DNS
-// rebinding would let any web page read from a service without a password.
+// checkHost refuses requests that web pages of others make: by their origin,
+// and for foreign names on a loopback address, because DNS rebinding would let
+// any page read from a service without a password.
 func (s *Server) checkHost(r *http.Request) error {
+	if err := new(http.CrossOriginProtection).Check(r); err != nil {
+		return failure(http.StatusForbidden, CodeForbidden, "a page of another origin may not send queries")
+	}
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	if !ok || !local.IP.IsLoopback() {
 		return nil
@@ -291,7 +295,9 @@ func (s *Server) checkHost(r *http.Request) error {
 // readJSON reads the body, one JSON object without unknown fields.
 func readJSON(r *http.Request, v any) error {
 	if ct := r.Header.Get("Content-Type"); ct != "" {
-		if media, _, err := mime.ParseMediaType(ct); err != nil || media != "application/json" && media != "text/json" {
+		// curl -d sends a form's type. A form of a web page does so too, but is
+		// stopped by the check of its origin.
+		if media, _, err := mime.ParseMediaType(ct); err != nil || media != "application/json" && media != "text/json" && media != "application/x-www-form-urlencoded" {
 			return failure(http.StatusUnsupportedMediaType, CodeUnsupported, "the body must be application/json")
 		}
 	}

@@ -209,6 +209,7 @@ func TestRequestErrors(t *testing.T) {
 		{"bad time", "POST", "/api/v1/query", `{"query":"T","start":"yesterday"}`, nil, 400, CodeBadRequest, "ISO 8601"},
 		{"end before start", "POST", "/api/v1/query", `{"query":"T","start":"2026-01-02","end":"2026-01-01"}`, nil, 400, CodeBadRequest, "before start"},
 		{"media type", "POST", "/api/v1/query", `{"query":"T"}`, []string{"Content-Type", "text/plain"}, 415, CodeUnsupported, "application/json"},
+		{"page of another origin", "POST", "/api/v1/query", `{"query":"T"}`, []string{"Origin", "http://other.example"}, 403, CodeForbidden, "origin"},
 		{"not acceptable", "POST", "/api/v1/query", `{"query":"T"}`, []string{"Accept", "image/png"}, 406, CodeUnsupported, "text/csv"},
 		{"format", "POST", "/api/v1/query?format=xml", `{"query":"T"}`, nil, 400, CodeBadRequest, "xml"},
 		{"too large", "POST", "/api/v1/query", `{"query":"` + strings.Repeat("x", 2000) + `"}`, nil, 413, CodeTooLarge, "1000 bytes"},

@@ -73,8 +73,7 @@ func nullMask(nulls proto.ColUInt8) []bool {
 }
 
 // fill copies the values of a column into v. The compiler's outermost
-// projection gives each Kusto type one form; LowCardinality comes from stored
-// strings.
+// projection gives each Kusto type one form.
 func fill(v *query.Vector, values any) bool {
 	switch v.Type {
 	case plan.Bool:
@@ -133,18 +132,15 @@ func fill(v *query.Vector, values any) bool {
 const tickPrecision = 7
 
 func fillStrings(v *query.Vector, values any) bool {
-	switch c := values.(type) {
-	case *proto.ColStr:
-		// One copy for the block, not one a string.
-		text := string(c.Buf)
-		v.Strings = make([]string, len(c.Pos))
-		for i, p := range c.Pos {
-			v.Strings[i] = text[p.Start:p.End]
-		}
-	case *proto.ColLowCardinality[string]:
-		v.Strings = append([]string(nil), c.Values...)
-	default:
+	c, ok := values.(*proto.ColStr)
+	if !ok {
 		return false
+	}
+	// One copy for the block, not one a string.
+	text := string(c.Buf)
+	v.Strings = make([]string, len(c.Pos))
+	for i, p := range c.Pos {
+		v.Strings[i] = text[p.Start:p.End]
 	}
 	return true
 }

@@ -131,6 +131,9 @@ func (r *Runner) settings(s query.Statement) []ch.Setting {
 		// One more than allowed shows that there were more.
 		add("limit", strconv.FormatInt(n+1, 10))
 	}
+	// Plain strings instead of dictionaries, also where the type would be
+	// LowCardinality(Nullable(String)), which the driver does not know.
+	add("low_cardinality_allow_in_native_format", "0")
 	if r.writable {
 		// 2 forbids writing, and lets the statement have settings of its own.
 		add("readonly", "2")
@@ -172,7 +175,7 @@ func (r *Runner) Run(ctx context.Context, s query.Statement) (query.Rows, error)
 // do runs the statement; it returns when the last block was taken.
 func (r *Runner) do(ctx context.Context, s query.Statement, rows *rows) error {
 	results := proto.Results{}
-	return r.pool.Do(ctx, ch.Query{
+	return r.ask(ctx, ch.Query{
 		Body: s.SQL, QueryID: s.ID, Settings: r.settings(s),
 		Parameters: ch.Parameters(map[string]any{"now": s.Now.UTC().Format(nowFormat)}),
 		Result:     results.Auto(),
@@ -197,6 +200,21 @@ func (r *Runner) do(ctx context.Context, s query.Statement, rows *rows) error {
 	})
 }
 
+// ask runs q on a connection of the pool. After anything but an orderly error
+// of the server the state of the connection is not known, so it is closed.
+func (r *Runner) ask(ctx context.Context, q ch.Query) error {
+	conn, err := r.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	if err = conn.Do(ctx, q); err != nil && !ch.IsException(err) {
+		conn.Close()
+		return err
+	}
+	conn.Release()
+	return err
+}
+
 // Estimate implements [query.Runner] by EXPLAIN ESTIMATE, which reads indexes only.
 func (r *Runner) Estimate(ctx context.Context, s query.Statement) (int64, error) {
 	var (
@@ -204,7 +222,7 @@ func (r *Runner) Estimate(ctx context.Context, s query.Statement) (int64, error)
 		parts, counts, marks proto.ColUInt64
 		total                int64
 	)
-	err := r.pool.Do(ctx, ch.Query{
+	err := r.ask(ctx, ch.Query{
 		Body: "EXPLAIN ESTIMATE " + s.SQL, Settings: r.settings(query.Statement{Limits: query.Limits{Time: 10 * time.Second}}),
 		Parameters: ch.Parameters(map[string]any{"now": s.Now.UTC().Format(nowFormat)}),
 		Result: proto.Results{{Name: "database", Data: &database}, {Name: "table", Data: &table}, {Name: "parts", Data: &parts},
@@ -225,7 +243,7 @@ func (r *Runner) Estimate(ctx context.Context, s query.Statement) (int64, error)
 // Kill implements [query.Runner].
 func (r *Runner) Kill(ctx context.Context, id string) error {
 	results := proto.Results{}
-	err := r.pool.Do(ctx, ch.Query{
+	err := r.ask(ctx, ch.Query{
 		Body:       "KILL QUERY WHERE query_id = {id:String} ASYNC",
 		Parameters: ch.Parameters(map[string]any{"id": id}),
 		Result:     results.Auto(),

@@ -123,6 +123,11 @@ func TestTypes(t *testing.T) {
 			t.Errorf("%s: null came as %q", columns[i].Name, cell)
 		}
 	}
+	got, err = all(r.Run(t.Context(), statement("SELECT toLowCardinality(toNullable('x')), toLowCardinality(toNullable('y'))",
+		query.Column{Name: "a", Type: plan.String}, query.Column{Name: "b", Type: plan.Dynamic})))
+	if diff := cmp.Diff([][]string{{"x", "y"}}, got); diff != "" || err != nil {
+		t.Errorf("LowCardinality(Nullable): %v (-want +got):\n%s", err, diff)
+	}
 	if _, err = all(r.Run(t.Context(), statement("SELECT 'x'", query.Column{Name: "l", Type: plan.Long}))); code(err) != query.CodeInternal {
 		t.Errorf("a column of the wrong type: %v", err)
 	}
