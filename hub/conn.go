@@ -31,6 +31,7 @@ type Conn struct {
 	opened   bool       // there was one at all
 	ended    bool       // by the hub
 	refused  attempt    // the last refused one
+	service  *service   // not nil for a client of the management API
 }
 
 // attempt is what an event says of credentials.
@@ -39,6 +40,26 @@ type attempt struct {
 	auth, issuer    string
 	ca              string
 	sdk, agent      string
+}
+
+// service is what is known of a client that manages the hub.
+type service struct {
+	policy, agent string
+	requests      int64
+}
+
+// Served notes an authorized request of the management API: a connection that
+// made some, and carried no device, was no refused one. policy names the shared
+// access policy that the client used, if it did.
+func (h *Conn) Served(policy, userAgent string) {
+	h.mu.Lock()
+	if h.service == nil {
+		h.service = new(service)
+	}
+	h.service.policy, h.service.agent = clip(policy), clip(userAgent)
+	h.service.requests++
+	h.mu.Unlock()
+	h.c.authenticated()
 }
 
 // AuthTimeout returns how long the client may take to authenticate.
@@ -89,7 +110,7 @@ func (h *Conn) Open(ctx context.Context, claim Claim) (*Session, *registry.Refus
 		return nil, refusal
 	}
 	session := &Session{
-		h: h, id: id, module: claim.ModuleID, sdk: clip(claim.SDKVersion), agent: clip(claim.UserAgent),
+		h: h, id: id, current: id, module: claim.ModuleID, sdk: clip(claim.SDKVersion), agent: clip(claim.UserAgent),
 		exclusive: claim.Exclusive, cut: claim.Cut, opened: time.Now(),
 	}
 	now := s.config.Now()
@@ -192,7 +213,7 @@ func (h *Conn) EndOfRead(err error) End {
 	case isLost(err):
 		return End{ClosedRemotely, ReasonConnectionLost, "the connection was closed by the client or the network, without a farewell"}
 	}
-	return End{FormatError, ReasonProtocolError, "the client broke the TLS protocol"}
+	return End{FormatError, ReasonProtocolError, "the client broke the protocol"}
 }
 
 func isLost(err error) bool {
@@ -238,12 +259,16 @@ func (h *Conn) finish(end End) {
 	defer c.gone()
 	h.Close()
 	h.mu.Lock()
-	open, opened, ended := slices.Clone(h.sessions), h.opened, h.ended
+	open, opened, ended, service := slices.Clone(h.sessions), h.opened, h.ended, h.service
 	h.mu.Unlock()
 	for _, s := range open {
 		s.Close(end)
 	}
 	if opened {
+		return
+	}
+	if service != nil {
+		c.served(service, end)
 		return
 	}
 	stage := ingest.StageAuth
@@ -286,7 +311,7 @@ func clip(s string) string {
 // A Session is an authenticated device on a connection.
 type Session struct {
 	h         *Conn
-	id        *registry.Identity
+	id        *registry.Identity // what does not change: hub, device and kind of credentials
 	module    string
 	sdk       string
 	agent     string
@@ -298,6 +323,7 @@ type Session struct {
 	messages           atomic.Int64
 
 	mu       sync.Mutex
+	current  *registry.Identity // what the session rests on now
 	timer    *time.Timer
 	ending   *End          // decided by the hub
 	closed   bool          // the disconnect is published
@@ -347,10 +373,43 @@ func (s *Session) Publish(ctx context.Context, properties []Property, body []byt
 	})
 }
 
+// Renew authenticates the device of the session again, with other credentials:
+// a new token, where each request brings one. The session then rests on them. A
+// refusal leaves it as it is.
+func (s *Session) Renew(ctx context.Context, claim Claim) *registry.Refusal {
+	id, refusal := s.h.authenticate(ctx, claim)
+	if refusal != nil {
+		return refusal
+	}
+	if id.Hub != s.id.Hub || id.DeviceID != s.id.DeviceID {
+		return &registry.Refusal{Code: Unauthorized.Code, Name: Unauthorized.Name, Description: "the credentials are another device's"}
+	}
+	s.mu.Lock()
+	s.current = id
+	s.mu.Unlock()
+	if id.Auth == registry.AuthSAS && !id.Expires.IsZero() {
+		s.expire(id.Expires.Sub(s.h.c.server.config.Now()))
+	}
+	return nil
+}
+
+// identity returns what the session rests on.
+func (s *Session) identity() *registry.Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current
+}
+
 // expire ends the session when its SAS token does.
 func (s *Session) expire(in time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	if s.timer != nil {
+		s.timer.Stop()
+	}
 	s.timer = time.AfterFunc(in, func() {
 		s.end(End{Unauthorized, ReasonTokenExpired, "the SAS token has expired"})
 	})

@@ -48,6 +48,24 @@ func (c *connection) refuse(stage string, end End) {
 	c.publish(e)
 }
 
+// served publishes the terminal event of a connection that managed the hub.
+func (c *connection) served(by *service, end End) {
+	s := c.server
+	now := s.config.Now()
+	c.finishSpan(Result{})
+	s.metrics.connection(c, nil, Result{})
+	e := c.event(now)
+	e.OperationName, e.Level, e.Stage = ingest.ServiceDisconnect, ingest.Information, ingest.StageSession
+	e.Sequence = s.sequence.next(now)
+	e.AuthType, e.AuthIssuer, e.UserAgent = ingest.AuthSAS, by.policy, by.agent
+	if by.policy == "" {
+		e.AuthType = ingest.AuthNone
+	}
+	e.DisconnectReason, e.Messages = end.Reason, by.requests
+	e.DurationMs = time.Since(c.began).Milliseconds()
+	c.publish(e)
+}
+
 // connected publishes a session's deviceConnect.
 func (c *connection) connected(s *Session, now time.Time) {
 	e := c.sessionEvent(s, now)

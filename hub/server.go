@@ -417,3 +417,16 @@ func (c *connection) isShutDown() bool {
 
 // Open returns the number of open connections.
 func (s *Server) Open() int { return int(s.open.Load()) }
+
+// Connection reports whether a device has a session, and since when. It is for
+// the management API.
+func (s *Server) Connection(hub, device string) (connected bool, since time.Time) {
+	session := s.sessions.of(deviceKey{hub: hub, device: device})
+	if session == nil {
+		return false, time.Time{}
+	}
+	return true, session.h.c.accepted
+}
+
+// ConnectedDevices returns the number of a hub's sessions.
+func (s *Server) ConnectedDevices(hub string) int64 { return s.sessions.open()[hub] }

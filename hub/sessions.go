@@ -106,6 +106,19 @@ func (x *sessions) concerned(c registry.Change) []*Session {
 	return list
 }
 
+// of returns a device's session; the exclusive one first.
+func (x *sessions) of(key deviceKey) *Session {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if s := x.exclusive[key]; s != nil {
+		return s
+	}
+	if list := x.shared[key]; len(list) > 0 {
+		return list[0]
+	}
+	return nil
+}
+
 // open returns the number of open sessions by hub.
 func (x *sessions) open() map[string]int64 {
 	x.mu.Lock()
@@ -177,7 +190,7 @@ func (s *Server) followRegistry() {
 			for range min(recheckers, len(list)) {
 				workers.Go(func() {
 					for session := range todo {
-						if r := s.config.Registry.Recheck(s.base, session.id); r != nil {
+						if r := s.config.Registry.Recheck(s.base, session.identity()); r != nil {
 							session.end(cutEnd(r))
 						}
 					}
