@@ -166,7 +166,7 @@ func number(raw json.RawMessage, typ string) float64 {
 func (c *chart) label(row []json.RawMessage, columns []int) string {
 	parts := make([]string, len(columns))
 	for i, col := range columns {
-		parts[i] = printable(cell(row[col], c.columns[col].Type))
+		parts[i] = printable(cell(row[col]))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -192,7 +192,7 @@ func (c *chart) bars(cv canvas, r *api.Render, y []int) {
 			if math.IsNaN(v) || math.IsInf(v, 0) {
 				continue
 			}
-			list = append(list, bar{c.label(row, labels), v, cell(row[col], c.columns[col].Type)})
+			list = append(list, bar{c.label(row, labels), v, cell(row[col])})
 			sum += math.Max(v, 0)
 			largest, smallest = math.Max(largest, v), math.Min(smallest, v)
 		}
@@ -258,7 +258,7 @@ func blocks(n float64) string {
 // cards prints single numbers.
 func (c *chart) cards(cv canvas, y []int) {
 	for _, col := range y {
-		fmt.Fprintf(cv.w, "%s  %s\n", printable(c.columns[col].Name), cv.style(bold, cell(c.rows[0][col], c.columns[col].Type)))
+		fmt.Fprintf(cv.w, "%s  %s\n", printable(c.columns[col].Name), cv.style(bold, cell(c.rows[0][col])))
 	}
 }
 

@@ -33,14 +33,14 @@ func newWriter(format string, w io.Writer, columns []api.Column, width int, colo
 	}
 }
 
-// cell returns a value as text: strings as they are, null as nothing, numbers
-// and dynamic values as JSON.
-func cell(raw json.RawMessage, typ string) string {
+// cell returns a value as text: strings as they are, also dynamic ones, null as
+// nothing, numbers, arrays and bags as JSON.
+func cell(raw json.RawMessage) string {
 	s := string(raw)
 	switch {
 	case s == "null" || s == "":
 		return ""
-	case s[0] == '"' && typ != "dynamic":
+	case s[0] == '"':
 		var text string
 		if json.Unmarshal(raw, &text) == nil {
 			return text
@@ -86,7 +86,7 @@ func (s *separated) rows(rows [][]json.RawMessage) error {
 	cells := make([]string, len(s.columns))
 	for _, r := range rows {
 		for i := range cells {
-			cells[i] = cell(r[i], s.columns[i].Type)
+			cells[i] = cell(r[i])
 		}
 		s.line(cells)
 	}
@@ -184,9 +184,9 @@ func newMarkdown(w *bufio.Writer, columns []api.Column) *markdown {
 
 func (m *markdown) rows(rows [][]json.RawMessage) error {
 	for _, r := range rows {
-		for i, c := range m.columns {
+		for i := range m.columns {
 			m.w.WriteString("| ")
-			m.w.WriteString(escapeMarkdown(cell(r[i], c.Type)))
+			m.w.WriteString(escapeMarkdown(cell(r[i])))
 			m.w.WriteByte(' ')
 		}
 		m.w.WriteString("|\n")

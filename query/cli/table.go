@@ -43,8 +43,8 @@ func newTable(w *bufio.Writer, columns []api.Column, limit int, color bool) *tab
 func (t *table) rows(rows [][]json.RawMessage) error {
 	for _, r := range rows {
 		cells := make([]string, len(t.columns))
-		for i, c := range t.columns {
-			cells[i] = printable(cell(r[i], c.Type))
+		for i := range t.columns {
+			cells[i] = printable(cell(r[i]))
 		}
 		if t.laid {
 			t.row(cells)
