@@ -32,6 +32,9 @@ func (c *connection) refuse(stage string, end End) {
 		e.Level = ingest.Warning
 	}
 	e.Sequence = s.sequence.next(now)
+	if end.Result.Code == 0 { // a protocol that had nothing to complain about
+		end.Result = ClosedEarly
+	}
 	setResult(e, end)
 	e.DisconnectReason = "" // there was no session to end
 	e.AuthType = ingest.AuthNone

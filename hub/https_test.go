@@ -438,6 +438,7 @@ func TestHTTPSGarbage(t *testing.T) {
 		c := s.dial(s.client("localhost"))
 		c.SetDeadline(time.Now().Add(10 * time.Second))
 		c.Write([]byte(in))
+		c.CloseWrite()
 		io.Copy(io.Discard, c)
 		c.Close()
 	}

@@ -105,9 +105,7 @@ func writeError(w http.ResponseWriter, status int, code, message string) {
 }
 
 func conversationOf(r *http.Request) *conversation {
-	c := r.Context().Value(contextKey{}).(*conversation)
-	c.requests++
-	return c
+	return r.Context().Value(contextKey{}).(*conversation)
 }
 
 // messages takes a message of a device, or a batch of them.

@@ -65,7 +65,13 @@ func New(config Config) *Protocol {
 	mux.HandleFunc("/devices/{device}/messages/{box}/{lock}/abandon", p.settle)
 	mux.HandleFunc("GET /$iothub/websocket", p.webSocket)
 	mux.HandleFunc("/", p.manage)
-	p.handler = mux
+	p.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := r.Context().Value(contextKey{}).(*conversation)
+		c.requests++
+		c.handling.Add(1)
+		defer c.handling.Done()
+		mux.ServeHTTP(w, r)
+	})
 	return p
 }
 
@@ -85,7 +91,8 @@ type conversation struct {
 	p      *Protocol
 	hub    *hub.Conn
 	ctx    context.Context // of Speak, which is the lifetime of this value
-	server *http.Server
+	server   *http.Server
+	handling sync.WaitGroup // of a request: its handler may close the connection before it returns
 
 	// Requests of HTTP/1.1 come one after the other: these are only theirs.
 	sessions map[deviceKey]*entry
@@ -125,6 +132,7 @@ func (c *conversation) Speak(ctx context.Context) hub.End {
 	})
 	c.server.Serve(ln) // until the connection is closed, or the server shut down
 	<-closed
+	c.handling.Wait()
 	c.mu.Lock()
 	c.over = true
 	c.mu.Unlock()
@@ -165,6 +173,8 @@ func (c *conversation) end() hub.End {
 		return *c.refused
 	case c.requests == 0 && c.readErr != nil:
 		return c.hub.EndOfRead(c.readErr)
+	case c.requests == 0:
+		return hub.End{Result: hub.FormatError, Reason: hub.ReasonProtocolError, Description: "the request is not HTTP, or malformed"}
 	case len(c.sessions) == 0 && c.requests > 0:
 		return hub.End{Result: hub.ClosedEarly, Reason: hub.ReasonClientDisconnect, Description: "no request of the connection was a device's"}
 	case errors.Is(c.readErr, os.ErrDeadlineExceeded):
