@@ -88,9 +88,9 @@ func (p *Protocol) Begin(_ context.Context, c *hub.Conn) (hub.Speaker, hub.End) 
 
 // A conversation is one connection.
 type conversation struct {
-	p      *Protocol
-	hub    *hub.Conn
-	ctx    context.Context // of Speak, which is the lifetime of this value
+	p        *Protocol
+	hub      *hub.Conn
+	ctx      context.Context // of Speak, which is the lifetime of this value
 	server   *http.Server
 	handling sync.WaitGroup // of a request: its handler may close the connection before it returns
 
