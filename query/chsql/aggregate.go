@@ -53,7 +53,7 @@ func (g *gen) aggregate(n *plan.Aggregate, need set) *block {
 			// -0. and 0. are one group.
 		}
 		bd := binding{v: v}
-		if !v.atom || v.sql[0] != '`' {
+		if _, ok := identName(v.sql); !ok {
 			bd = g.aliased(k.Col.Name, v)
 			if v.c != nil {
 				// A constant key would be taken for the number of a column.

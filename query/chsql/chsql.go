@@ -69,7 +69,11 @@ func Generate(p *plan.Plan) *Query {
 	}
 	with := g.ctes(p, need)
 	b := g.node(p.Root, need)
-	g.q.SQL = with + g.final(b, p.Columns) + settings
+	body := g.final(b, p.Columns)
+	if with != "" && strings.HasPrefix(body, "WITH ") {
+		with, body = strings.TrimSuffix(with, " ")+", ", body[len("WITH "):]
+	}
+	g.q.SQL = with + body + settings
 	return g.q
 }
 
@@ -180,7 +184,8 @@ func (g *gen) stored(name string) bool {
 // would hide a column of that name.
 func variableName(name string) bool {
 	switch name {
-	case "x", "y", "i", "p", "f", "t", "acc":
+	case "x", "y", "i", "j", "k", "m", "p", "q", "f", "t", "u", "v", "w", "acc",
+		"fy", "fs", "fi", "fv", "fr", "qv", "ql", "qh", "am", "av", "pr":
 		return true
 	}
 	if len(name) < 2 || name[0] != 'x' {
@@ -304,7 +309,7 @@ func (g *gen) wrap(b *block, need set) *block {
 			}
 			return it.name
 		}
-		if name := strings.Trim(v.sql, "`"); v.atom && strings.HasPrefix(v.sql, "`") && ident(name) == v.sql {
+		if name, ok := identName(v.sql); ok {
 			if !seen[name] {
 				seen[name] = true
 				names = append(names, name)
@@ -486,11 +491,11 @@ func (g *gen) final(b *block, cols []plan.Column) string {
 		}
 		ch := nullable(o.k.chType(), o.null)
 		g.q.Columns = append(g.q.Columns, Column{Name: c.Name, Type: c.Type, CH: strings.ReplaceAll(ch, `\'`, `'`)})
-		switch name := strings.Trim(o.sql, "`"); {
+		switch name, ok := identName(o.sql); {
 		case it != nil && o.sql == v.sql && !used[it.name]:
 			names[i] = it.name
 			it.refs--
-		case o.atom && strings.HasPrefix(o.sql, "`") && !used[name]:
+		case ok && !used[name]:
 			names[i], lists[i] = name, o.sql
 		default:
 			names[i], lists[i] = g.name(c.Name), o.sql

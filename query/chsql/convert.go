@@ -1,6 +1,7 @@
 package chsql
 
 import (
+	"math"
 	"strings"
 
 	"hubscope/query/plan"
@@ -13,6 +14,16 @@ func (g *gen) num(v val, k kind) val {
 	}
 	if v.c != nil && v.c.Null {
 		return nullOf(k)
+	}
+	if v.c != nil && (v.k == kInt || v.k == kLong) && (k == kReal || k == kLong || k == kDecimal) {
+		switch k {
+		case kReal:
+			return constant(&plan.Const{T: plan.Real, Real: float64(v.c.Int)})
+		case kLong:
+			return constant(&plan.Const{T: plan.Long, Int: v.c.Int})
+		case kDecimal:
+			return constant(&plan.Const{T: plan.Decimal, Text: itoa(v.c.Int)})
+		}
 	}
 	to := k.chType()
 	if v.path != nil || v.k == kJSON || v.k == kText {
@@ -156,7 +167,11 @@ func (g *gen) str(v val) val {
 func (g *gen) realText(v val) string {
 	v = g.hoist(v)
 	s := v.sql
-	return "multiIf(isFinite(" + s + "), if(match(toString(" + s + "), '[.e]'), toString(" + s + "), concat(toString(" + s + "), '.0')), isNaN(" + s + "), 'NaN', " + s + " > 0, 'Infinity', '-Infinity')"
+	if v.c != nil && v.c.T == plan.Real && !math.IsNaN(v.c.Real) && !math.IsInf(v.c.Real, 0) {
+		text := string(plan.AppendJSON(nil, v.c))
+		return quote(text)
+	}
+	return "multiIf(isNull(" + s + "), NULL, isFinite(" + s + "), if(match(toString(" + s + "), '[.e]'), toString(" + s + "), concat(toString(" + s + "), '.0')), isNaN(" + s + "), 'NaN', " + s + " > 0, 'Infinity', '-Infinity')"
 }
 
 // timespanText writes ticks as [-][d.]hh:mm:ss[.fffffff].

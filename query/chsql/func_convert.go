@@ -83,10 +83,10 @@ var convertFunctions = map[string]function{
 		v := g.json(a[0])
 		return call(kString, false, "transform(toString(JSONType(ifNull("+v.sql+", 'null'))), ['Array', 'Object', 'String', 'Int64', 'UInt64', 'Double', 'Bool', 'Null'], ['array', 'dictionary', 'string', 'long', 'long', 'double', 'bool', 'null'], 'null')")
 	},
-	"url_encode":             onText("replaceAll(encodeURLComponent($), '%20', '+')"),
-	"url_encode_component":   onText("encodeURLComponent($)"),
-	"url_decode":             onText("decodeURLComponent(replaceAll($, '+', ' '))"),
-	"base64_encode_tostring": onText("base64Encode($)"),
+	"url_encode":             onText("replaceAll(encodeURLComponent({}), '%20', '+')"),
+	"url_encode_component":   onText("encodeURLComponent({})"),
+	"url_decode":             onText("decodeURLComponent(replaceAll({}, '+', ' '))"),
+	"base64_encode_tostring": onText("base64Encode({})"),
 	"base64_decode_tostring": func(g *gen, c *plan.Call, a []val) val {
 		// What is no base64, or no text inside, is empty.
 		d := g.hoist(val{k: kString, sql: "tryBase64Decode(" + g.str(a[0]).sql + ")"})

@@ -9,7 +9,11 @@ import (
 // one makes the SQL of a function of one text.
 func onText(sql string) function {
 	return func(g *gen, c *plan.Call, a []val) val {
-		return call(kindOf(c.T), false, strings.ReplaceAll(sql, "$", g.str(a[0]).sql))
+		k := kindOf(c.T)
+		if k == kBool {
+			k = kCond
+		}
+		return call(k, false, strings.ReplaceAll(sql, "{}", g.str(a[0]).sql))
 	}
 }
 
@@ -41,14 +45,14 @@ var stringFunctions = map[string]function{
 		}
 		return call(kString, false, "arrayStringConcat(arrayWithConstant("+count+", "+g.str(a[0]).sql+"), "+g.str(a[2]).sql+")")
 	},
-	"strlen":      onText("toInt64(lengthUTF8($))"),
-	"string_size": onText("toInt64(length($))"),
-	"toupper":     onText("upperUTF8($)"),
+	"strlen":      onText("toInt64(lengthUTF8({}))"),
+	"string_size": onText("toInt64(length({}))"),
+	"toupper":     onText("upperUTF8({})"),
 	"tolower":     func(g *gen, c *plan.Call, a []val) val { return g.lower(g.str(a[0])) },
-	"reverse":     onText("reverseUTF8($)"),
-	"regex_quote": onText("regexpQuoteMeta($)"),
-	"isascii":     onText("match($, '^[\\\\x00-\\\\x7F]*$')"),
-	"isutf8":      onText("isValidUTF8($)"),
+	"reverse":     onText("reverseUTF8({})"),
+	"regex_quote": onText("regexpQuoteMeta({})"),
+	"isascii":     onText("match({}, '^[\\\\x00-\\\\x7F]*$')"),
+	"isutf8":      onText("isValidUTF8({})"),
 	"isempty": func(g *gen, c *plan.Call, a []val) val {
 		return cond(false, g.emptyText(a[0])+" = ''")
 	},
@@ -76,7 +80,8 @@ var stringFunctions = map[string]function{
 	},
 	"extract": func(g *gen, c *plan.Call, a []val) val {
 		v := call(kString, false, "regexpExtract("+g.str(a[2]).sql+", "+g.regex(a[0])+", "+g.num(a[1], kLong).lit()+")")
-		if n, ok := a[1].constInt(); ok && n < 0 {
+		re, known := a[0].constString()
+		if n, ok := a[1].constInt(); ok && (n < 0 || known && int(n) > plan.CaptureGroups(re)) {
 			v = val{sql: "''", k: kString, atom: true}
 		}
 		if c.T == plan.String {

@@ -6,9 +6,8 @@ import (
 	"hubscope/query/plan"
 )
 
-// over writes the window of a function: the rows of its partition in their
-// order, since the last restart.
-func (g *gen) over(c *plan.Call, restart string, frame string) string {
+// over writes the window of a function: the rows of its partition in their order.
+func (g *gen) over(c *plan.Call, frame string) string {
 	var sb strings.Builder
 	sb.WriteString(" OVER (")
 	var keys []string
@@ -16,9 +15,6 @@ func (g *gen) over(c *plan.Call, restart string, frame string) string {
 		for _, id := range c.Partition.Keys {
 			keys = append(keys, g.use(id).s())
 		}
-	}
-	if restart != "" {
-		keys = append(keys, restart)
 	}
 	if len(keys) > 0 {
 		sb.WriteString("PARTITION BY " + strings.Join(keys, ", "))
@@ -41,63 +37,50 @@ const runningFrame = "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
 
 var windowFunctions = map[string]function{
 	"row_number": func(g *gen, c *plan.Call, a []val) val {
-		start := "1"
-		if len(a) > 0 {
-			start = g.num(a[0], kLong).lit()
+		n := call(kLong, false, "toInt64(row_number()"+g.over(c, "")+")")
+		if len(a) == 0 {
+			return n
 		}
-		run := ""
-		if len(a) > 1 {
-			run = g.runs(c, a[1])
-		}
-		return call(kLong, false, "toInt64(row_number()"+g.over(c, run, "")+") + "+start+" - 1").infix()
+		return val{k: kLong, sql: n.sql + " + " + g.num(a[0], kLong).lit() + " - 1", op: true}
 	},
 	"row_cumsum": func(g *gen, c *plan.Call, a []val) val {
 		k := kindOf(c.T)
 		v := g.num(a[0], k)
-		run := ""
-		if len(a) > 1 {
-			run = g.runs(c, a[1])
-		}
-		return call(k, v.null, "CAST(sum("+v.sql+")"+g.over(c, run, runningFrame)+", '"+nullable(k.chType(), v.null)+"')")
+		return call(k, v.null, "CAST(sum("+v.sql+")"+g.over(c, runningFrame)+", '"+nullable(k.chType(), v.null)+"')")
 	},
-	"row_rank_dense": func(g *gen, c *plan.Call, a []val) val {
-		return g.rank(c, a, true)
+	"changed": func(g *gen, c *plan.Call, a []val) val {
+		v := g.plain(a[0])
+		return call(kCond, false, "row_number()"+g.over(c, "")+" = 1 OR NOT ("+v.s()+" <=> lagInFrame("+v.sql+", 1)"+g.over(c, wholeFrame)+")").infix()
 	},
-	"row_rank_min": func(g *gen, c *plan.Call, a []val) val {
-		return g.rank(c, a, false)
+	"running max": func(g *gen, c *plan.Call, a []val) val {
+		v := g.num(a[0], kLong)
+		return call(kLong, v.null, "max("+v.sql+")"+g.over(c, runningFrame))
 	},
 	"prev": func(g *gen, c *plan.Call, a []val) val { return g.neighbour(c, a, "lagInFrame") },
 	"next": func(g *gen, c *plan.Call, a []val) val { return g.neighbour(c, a, "leadInFrame") },
-	"row_window_session": func(g *gen, c *plan.Call, a []val) val {
-		return nullOf(kDatetime)
-	},
+	// The binder makes other calls of these.
+	"row_rank_dense":     func(g *gen, c *plan.Call, a []val) val { return nullOf(kLong) },
+	"row_rank_min":       func(g *gen, c *plan.Call, a []val) val { return nullOf(kLong) },
+	"row_window_session": func(g *gen, c *plan.Call, a []val) val { return nullOf(kDatetime) },
 }
 
-// runs numbers the stretches of rows that restarts begin; a restart depends on
-// the row alone, or on a row before by prev, which is a column of its own by now.
-func (g *gen) runs(c *plan.Call, restart val) string {
-	b := g.boolean(restart)
-	return g.innerWindow(call(kLong, false, "sum(ifNull(toUInt8("+b.sql+"), 0))"+g.over(c, "", runningFrame)))
-}
-
-// innerWindow computes a window function in a subquery of its own, as one cannot
-// be inside another.
-func (g *gen) innerWindow(v val) string {
-	return v.sql
-}
-
-// neighbour reads a row before or after.
-func (g *gen) neighbour(c *plan.Call, a []val, f string) val {
-	v := a[0]
+// plain returns a value that can be compared and kept as it is.
+func (g *gen) plain(v val) val {
 	if v.path != nil {
 		v = g.read(v)
 	}
 	switch v.k {
 	case kText, kArray:
-		v = g.json(v)
+		return g.json(v)
 	case kCond:
-		v = g.canonical(v, plan.Bool)
+		return g.canonical(v, plan.Bool)
 	}
+	return v
+}
+
+// neighbour reads a row before or after.
+func (g *gen) neighbour(c *plan.Call, a []val, f string) val {
+	v := g.plain(a[0])
 	offset := "1"
 	if len(a) > 1 {
 		offset = g.num(a[1], kLong).lit()
@@ -107,19 +90,14 @@ func (g *gen) neighbour(c *plan.Call, a []val, f string) val {
 		if len(a) > 2 {
 			def = g.str(a[2]).sql
 		}
-		return call(kString, false, f+"("+v.sql+", "+offset+", "+def+")"+g.over(c, "", wholeFrame))
+		return call(kString, false, f+"("+v.sql+", "+offset+", "+def+")"+g.over(c, wholeFrame))
 	}
 	if len(a) > 2 && !(a[2].c != nil && a[2].c.Null) {
 		d := g.like(a[2], c.Args[2].Type(), c.T)
 		if kindOf(c.T) == kJSON {
 			d = g.json(a[2])
 		}
-		return call(v.k, v.null || d.null, f+"("+v.sql+", "+offset+", "+d.sql+")"+g.over(c, "", wholeFrame))
+		return call(v.k, v.null || d.null, f+"("+v.sql+", "+offset+", "+d.sql+")"+g.over(c, wholeFrame))
 	}
-	return call(v.k, true, f+"(toNullable("+v.sql+"), "+offset+")"+g.over(c, "", wholeFrame))
-}
-
-// rank numbers the distinct values of a sorted row set.
-func (g *gen) rank(c *plan.Call, a []val, dense bool) val {
-	return nullOf(kLong)
+	return call(v.k, true, f+"(toNullable("+v.sql+"), "+offset+")"+g.over(c, wholeFrame))
 }

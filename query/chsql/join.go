@@ -140,7 +140,7 @@ func (g *gen) keys(b **block, need set, on []plan.JoinOn, left bool) []string {
 		if v.k == kText || v.k == kArray {
 			v = g.json(v)
 		}
-		if v.atom && strings.HasPrefix(v.sql, "`") {
+		if _, ok := identName(v.sql); ok {
 			keys[i] = v.sql
 			continue
 		}

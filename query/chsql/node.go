@@ -106,7 +106,8 @@ func (g *gen) scan(n *plan.Scan, need set) *block {
 				g.cols[c.ID].v = v
 			}
 		}
-		key := g.name(l.Key)
+		// A name of its own: ON would take an equal one for the left side's, twice.
+		key := g.name("Facts" + l.Key)
 		b.from += " LEFT ANY JOIN (SELECT " + ident(l.Key) + " AS " + ident(key) + ", " + strings.Join(names, ", ") +
 			" FROM " + ident(l.Source) + " GROUP BY " + ident(l.Key) + ") AS " + ident(g.name("facts")) +
 			" ON " + ident(l.Key) + " = " + ident(key)
@@ -142,7 +143,6 @@ func (g *gen) values(n *plan.Values, need set) *block {
 	row := ident(g.name("row"))
 	types := make([]string, 0, len(n.Cols)+1)
 	var used []int
-	plain := true
 	for i, c := range n.Cols {
 		if !need.has(c.ID) {
 			continue
@@ -178,7 +178,6 @@ func (g *gen) values(n *plan.Values, need set) *block {
 				e.sql = "reinterpretAsInt64(" + e.sql + ")"
 			}
 			cells[r] = append(cells[r], e.sql)
-			plain = false
 		}
 		types = append(types, nullable(store, v.null))
 		if k == kDatetime {
@@ -190,7 +189,6 @@ func (g *gen) values(n *plan.Values, need set) *block {
 		}
 		b.out = append(b.out, c.ID)
 	}
-	_ = plain
 	var sb strings.Builder
 	sb.WriteString("(SELECT arrayJoin(CAST([")
 	for r := range cells {
@@ -235,7 +233,7 @@ func cell(x plan.Expr, k kind) (string, bool) {
 	case plan.Int, plan.Long, plan.Timespan:
 		return itoa(c.Int), true
 	case plan.Real:
-		return strings.TrimSuffix(strings.TrimPrefix(float(c.Real), "toFloat64("), ")"), true
+		return bareFloat(c.Real), true
 	case plan.Datetime:
 		return itoa(c.Int - plan.UnixEpochTicks), true
 	case plan.String, plan.Dynamic, plan.GUID, plan.Decimal:
@@ -344,6 +342,7 @@ func (g *gen) extend(n *plan.Extend, need set) *block {
 		if need.has(it.Col.ID) {
 			items = append(items, it)
 			inner.addExpr(it.X)
+			inner.addWindows(it.X)
 			windowed = windowed || hasWindow(it.X)
 		}
 	}
@@ -361,6 +360,18 @@ func (g *gen) extend(n *plan.Extend, need set) *block {
 	}
 	b.windowed = b.windowed || windowed
 	return b
+}
+
+// addWindows adds the columns that divide the rows for window functions.
+func (s set) addWindows(x plan.Expr) {
+	plan.WalkExpr(x, func(x plan.Expr) bool {
+		if c, ok := x.(*plan.Call); ok && c.Partition != nil {
+			for _, id := range c.Partition.Keys {
+				s.add(id)
+			}
+		}
+		return true
+	})
 }
 
 func hasWindow(x plan.Expr) bool {
@@ -455,8 +466,12 @@ func (g *gen) cteRef(n *plan.CTERef, need set) *block {
 			if i >= len(n.CTE.Cols) {
 				break
 			}
+			// Each use has names of its own: two may meet in a join.
 			v := g.cols[n.CTE.Cols[i].ID].v
 			g.cols[c.ID] = binding{v: v}
+			if need.has(c.ID) && v.sql != "" {
+				g.cols[c.ID] = g.aliased(c.Name, v)
+			}
 			b.out = append(b.out, c.ID)
 		}
 		return b
@@ -552,6 +567,7 @@ func (g *gen) needs(n plan.Node, need set) {
 		for _, it := range n.Items {
 			if need.has(it.Col.ID) {
 				exprs(s, it.X)
+				s.addWindows(it.X)
 			}
 		}
 		g.needs(n.In, s)

@@ -114,6 +114,29 @@ func float(f float64) string {
 	return s
 }
 
+// bareFloat returns a real for a place where a CAST makes it one.
+func bareFloat(f float64) string {
+	switch {
+	case math.IsNaN(f):
+		return "nan"
+	case math.IsInf(f, 1):
+		return "inf"
+	case math.IsInf(f, -1):
+		return "-inf"
+	}
+	return strconv.FormatFloat(f, 'g', -1, 64)
+}
+
+// identName returns the name in a quoted identifier that needs no escapes. ok is
+// false for any other SQL.
+func identName(sql string) (name string, ok bool) {
+	if len(sql) < 3 || sql[0] != '`' || sql[len(sql)-1] != '`' {
+		return "", false
+	}
+	name = sql[1 : len(sql)-1]
+	return name, strings.IndexByte(name, '`') < 0 && strings.IndexByte(name, '\\') < 0
+}
+
 // datetime returns a datetime literal from ticks since 0001-01-01.
 func datetime(ticks int64) string {
 	if ticks < 0 || ticks > plan.MaxDatetimeTicks {

@@ -90,6 +90,9 @@ type binder struct {
 	// level counts the enclosing subqueries, to refuse values of an outer row in
 	// an inner query.
 	level int
+	// pre are columns that have to be computed before the expression being bound:
+	// window functions inside others.
+	pre []preItem
 	// aggs collects the aggregates of the summarize being bound.
 	aggs *aggregates
 	// naming is set while names are made of expressions with aggregates.
@@ -963,6 +966,37 @@ func (b *binder) pipe(e *kql.Pipe, from *rel) rel {
 		r = b.operator(op, r)
 	}
 	return r
+}
+
+// input returns a node with the columns that were found to be needed before the
+// operator on top of it.
+func (b *binder) input(n Node) Node {
+	for _, it := range b.pre {
+		if it.scan != nil {
+			it.scan.In = n
+			n = it.scan
+			continue
+		}
+		n = &Extend{In: n, Items: []Item{it.item}}
+	}
+	b.pre = nil
+	return n
+}
+
+// before makes a column of an expression that has to be computed first.
+func (b *binder) before(x Expr) *Ref {
+	c := b.newCol("before", x.Type())
+	b.pre = append(b.pre, preItem{item: Item{Col: c, X: x}})
+	return refTo(c)
+}
+
+// preScan adds a fold to what is computed first.
+func (b *binder) preScan(s *Scanner) { b.pre = append(b.pre, preItem{scan: s}) }
+
+// preItem is a column, or several that a fold makes.
+type preItem struct {
+	item Item
+	scan *Scanner
 }
 
 // internalf panics on a bug: a form that the parser does not make.

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"strconv"
+	"strings"
 
 	"hubscope/query/kql"
 )
@@ -21,6 +22,9 @@ func (b *binder) expr(e kql.Expr) Expr {
 		return b.expr(e.X)
 	case *kql.Literal:
 		if e.Problem != "" {
+			if c := b.lateLiteral(e); c != nil {
+				return c
+			}
 			b.errorf(e.Span, CodeArguments, "%s", e.Problem)
 		}
 		return literal(e)
@@ -60,6 +64,23 @@ func (b *binder) expr(e kql.Expr) Expr {
 		b.errorf(e.Range(), CodeType, "a value was expected here, not a table")
 	}
 	return null()
+}
+
+// lateLiteral reads a datetime literal in one of the many spellings that
+// todatetime takes.
+func (b *binder) lateLiteral(e *kql.Literal) *Const {
+	if e.Kind != kql.DateTimeLit {
+		return nil
+	}
+	text := e.Raw
+	if i := strings.IndexByte(text, '('); i >= 0 {
+		text = strings.TrimSuffix(text[i+1:], ")")
+	}
+	text = strings.Trim(strings.TrimSpace(text), `"'`)
+	if ticks, ok := ParseDatetime(text); ok {
+		return &Const{T: Datetime, Int: ticks}
+	}
+	return nil
 }
 
 func isNullLit(e kql.Expr) bool {
@@ -677,10 +698,10 @@ func (b *binder) makeCall(e *kql.Call, f *Func, args []Expr, typeArg Type) Expr 
 		}
 	}
 	c := &Call{Func: f, Args: args, T: resultType(sig, args, typeArg)}
-	if f.Window() {
-		c.Partition = b.partition
-	}
 	b.checkCall(e, c)
+	if f.Window() {
+		return b.window(e, c)
+	}
 	return c
 }
 

@@ -362,6 +362,8 @@ func (b *binder) unionOf(parts []rel, source string, inner bool) rel {
 		}
 		u.Parts = append(u.Parts, part)
 	}
+	// Names such as v_real may be taken.
+	u.Cols = uniqueNames(u.Cols)
 	out.cols = u.Cols
 	if source != "" {
 		c := b.newCol(source, String)

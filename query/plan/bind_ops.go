@@ -38,13 +38,18 @@ func (b *binder) operator(op kql.Operator, in rel) rel {
 	b.row, b.right = &in, nil
 	out := b.bindOperator(op, in)
 	b.row, b.right = row, right
+	if len(b.pre) > 0 {
+		b.errorf(op.Range(), CodeContext, "%s cannot have window functions inside each other", op.Word())
+		b.pre = nil
+	}
 	return out
 }
 
 func (b *binder) bindOperator(op kql.Operator, in rel) rel {
 	switch op := op.(type) {
 	case *kql.WhereOp:
-		in.node = &Filter{In: in.node, Pred: b.predicate(op.Cond)}
+		pred := b.predicate(op.Cond)
+		in.node = &Filter{In: b.input(in.node), Pred: pred}
 		return in
 	case *kql.ExtendOp:
 		return b.extend(op.Columns, in)
@@ -358,7 +363,7 @@ func (b *binder) extend(list []kql.Expr, in rel) rel {
 		}
 	}
 	in.cols = p.cols
-	in.node = extendNode(in.node, items)
+	in.node = extendNode(b.input(in.node), items)
 	return in
 }
 
@@ -366,7 +371,7 @@ func (b *binder) project(list []kql.Expr, in rel) rel {
 	var p projection
 	p.cols = make([]Column, 0, len(list))
 	items := b.columnList(list, &p, styleProject)
-	return rel{node: extendNode(in.node, items), cols: p.cols, ordered: in.ordered, name: in.name}
+	return rel{node: extendNode(b.input(in.node), items), cols: p.cols, ordered: in.ordered, name: in.name}
 }
 
 func (b *binder) print(op *kql.PrintOp) rel {
@@ -722,6 +727,7 @@ func (b *binder) summarize(op *kql.SummarizeOp, in rel) rel {
 	}
 	b.aggs = nil
 	agg.Aggs = aggs.items
+	agg.In = b.input(agg.In)
 	return rel{node: extendNode(agg, post), cols: p.cols}
 }
 

@@ -562,7 +562,7 @@ var functionTable = []struct {
 	{"array_reverse", "dynamic", nameNone, "", "", "(value array) $0", "Elements in reverse order."},
 	{"array_sort_asc", "dynamic", nameNone, "", "", "(arrays array{1,64}) custom ; (arrays array{1,64}, nulls_last bool!) custom", "Sorts an array, and further arrays alike."},
 	{"array_sort_desc", "dynamic", nameNone, "", "", "(arrays array{1,64}) custom ; (arrays array{1,64}, nulls_last bool!) custom", "Sorts an array downwards, and further arrays alike."},
-	{"array_sum", "dynamic", nameNone, "", "series_sum", "(array array) real", "Sum of the elements."},
+	{"array_sum", "series", nameNone, "", "series_sum", "(array array) real", "Sum of the elements."},
 	{"bag_keys", "dynamic", nameNone, "", "", "(object bag) dynamic", "Keys of a bag."},
 	{"bag_has_key", "dynamic", nameNone, "", "", "(bag bag, key string) bool", "True when the bag has a key, or a path."},
 	{"bag_merge", "dynamic", nameNone, "", "", "(bag bag{2,64}) custom", "Merges bags; the first value of a key wins."},
