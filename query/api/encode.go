@@ -313,7 +313,9 @@ func (a *answer) writeCSV(s *sink, trailer http.Header) error {
 				}
 				v := &b.Columns[c]
 				switch v.Type {
-				case plan.String, plan.Dynamic, plan.Unknown:
+				case plan.Dynamic:
+					s.buf = appendCSV(s.buf, dynamicText(v.Text(i)))
+				case plan.String, plan.Unknown:
 					s.buf = appendCSV(s.buf, v.Text(i))
 				default:
 					s.text(v.Text(i))
@@ -339,6 +341,16 @@ func (a *answer) writeCSV(s *sink, trailer http.Header) error {
 	trailer.Set(trailerTruncated, strconv.FormatBool(a.rows.Truncated()))
 	trailer.Set(trailerRows, strconv.FormatInt(a.rows.Stats().Rows, 10))
 	return s.close()
+}
+
+// dynamicText returns a dynamic value as tostring() does: a string without its
+// quotes, anything else as JSON.
+func dynamicText(raw string) string {
+	var s string
+	if strings.HasPrefix(raw, `"`) && json.Unmarshal([]byte(raw), &s) == nil {
+		return s
+	}
+	return raw
 }
 
 // appendCSV appends a cell, quoted when it has to be.

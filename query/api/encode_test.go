@@ -210,6 +210,12 @@ func TestWriteCSV(t *testing.T) {
 	if body != "s\n\"\"\n\" x\"\n" {
 		t.Errorf("a row of one empty cell: %q", body)
 	}
+	dynamic := &answer{columns: []query.Column{{Name: "y", Type: plan.Dynamic}},
+		rows: &batches{list: []*query.Batch{{Rows: 3, Columns: []query.Vector{{Type: plan.Dynamic, Strings: []string{`"a\"b"`, `[1,"x"]`, `5`}}}}}}}
+	_, body, _ = encode(t, nil, func(s *sink, h http.Header) error { return dynamic.writeCSV(s, h) })
+	if body != "y\n\"a\"\"b\"\n\"[1,\"\"x\"\"]\"\n5\n" {
+		t.Errorf("dynamic values: %q", body)
+	}
 }
 
 // TestCSVFailure: CSV has no place for an error, so the client must see a

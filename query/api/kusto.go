@@ -114,6 +114,14 @@ func (p *kustoProperties) flag(name string) bool {
 // request turns a Kusto request into one for the engine.
 func (p *kustoProperties) request(text string) (query.Request, error) {
 	req := query.Request{Text: text, Parameters: p.Parameters}
+	for name, value := range p.Parameters {
+		// Clients send values as KQL writes them: a string comes in quotes.
+		if s, ok := value.(string); ok {
+			if inner, quoted := kql.Unquote(s); quoted {
+				p.Parameters[name] = inner
+			}
+		}
+	}
 	var timeout string
 	if raw, ok := p.Options["servertimeout"]; ok && json.Unmarshal(raw, &timeout) == nil {
 		d, ok := ParseTimespan(timeout)
@@ -122,31 +130,62 @@ func (p *kustoProperties) request(text string) (query.Request, error) {
 		}
 		req.Limits.Time = d
 	}
-	if raw, ok := p.Options["truncationmaxrecords"]; ok {
-		n, err := strconv.ParseInt(strings.Trim(string(raw), `"`), 10, 64)
-		if err != nil || n <= 0 {
-			return req, badRequest("truncationmaxrecords is no positive number")
-		}
-		req.Limits.ResultRows = n
+	var err error
+	if req.Limits.ResultRows, err = p.number("truncationmaxrecords"); err != nil {
+		return req, err
 	}
-	if raw, ok := p.Options["truncationmaxsize"]; ok {
-		n, err := strconv.ParseInt(strings.Trim(string(raw), `"`), 10, 64)
-		if err != nil || n <= 0 {
-			return req, badRequest("truncationmaxsize is no positive number")
-		}
-		req.Limits.ResultBytes = n
+	if req.Limits.ResultBytes, err = p.number("truncationmaxsize"); err != nil {
+		return req, err
 	}
-	if raw, ok := p.Options["query_now"]; ok {
-		var now string
-		if json.Unmarshal(raw, &now) != nil {
-			return req, badRequest("query_now is no text")
-		}
-		var err error
-		if req.Now, err = instant("query_now", now); err != nil {
+	if req.Limits.MemoryBytes, err = p.number("maxmemoryconsumptionperquerypernode"); err != nil {
+		return req, err
+	}
+	if take, err := p.number(optionTake); err != nil {
+		return req, err
+	} else if take > 0 {
+		req.Limits.ResultRows = take
+	}
+	for name, t := range map[string]*time.Time{"query_now": &req.Now, "query_datetimescope_from": &req.Start, "query_datetimescope_to": &req.End} {
+		if *t, err = p.time(name); err != nil {
 			return req, err
 		}
 	}
 	return req, nil
+}
+
+// optionTake asks for the first rows only, which is no truncation.
+const optionTake = "query_take_max_records"
+
+func (p *kustoProperties) takes() bool { _, ok := p.Options[optionTake]; return ok }
+
+// number returns a positive number of the options, 0 when it is absent.
+func (p *kustoProperties) number(name string) (int64, error) {
+	raw, ok := p.Options[name]
+	if !ok || string(raw) == "null" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(strings.Trim(string(raw), `"`), 10, 64)
+	if err != nil || n <= 0 {
+		return 0, badRequest("%s is no positive whole number", name)
+	}
+	return n, nil
+}
+
+// time returns a datetime of the options, zero when it is absent. It may stand
+// in datetime(...).
+func (p *kustoProperties) time(name string) (time.Time, error) {
+	raw, ok := p.Options[name]
+	if !ok || string(raw) == "null" {
+		return time.Time{}, nil
+	}
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		return time.Time{}, badRequest("%s is no text", name)
+	}
+	if inner, ok := strings.CutPrefix(text, "datetime("); ok {
+		text = strings.TrimSuffix(inner, ")")
+	}
+	return instant(name, text)
 }
 
 type kustoColumn struct {
@@ -218,7 +257,7 @@ func (s *Server) kustoV2(w http.ResponseWriter, r *http.Request) error {
 		fragmented: props.flag("results_v2_fragment_primary_tables"),
 		lines:      props.flag("results_v2_newlines_between_frames"), endOfTable: string(props.Options["results_error_reporting_placement"]) == `"end_of_table"`,
 		clientID: w.Header().Get(headerClientRequestID), activityID: w.Header().Get(headerActivityID),
-		noTruncation: props.flag("notruncation"),
+		cutQuietly: props.takes(),
 	}
 	return frames.write()
 }
@@ -228,7 +267,7 @@ type frameWriter struct {
 	sink                          *sink
 	answer                        *answer
 	fragmented, lines, endOfTable bool
-	noTruncation                  bool
+	cutQuietly                    bool // the client asked for some rows, not for all
 	clientID, activityID          string
 	n                             int // frames written
 }
@@ -305,7 +344,7 @@ func (f *frameWriter) write() error {
 	var problems []kustoErrorBody
 	if failed != nil {
 		problems = append(problems, kustoErrorOf(failed, http.StatusInternalServerError))
-	} else if f.answer.rows.Truncated() && !f.noTruncation {
+	} else if f.answer.rows.Truncated() && !f.cutQuietly {
 		problems = append(problems, truncationError(count))
 	}
 	if f.fragmented {
@@ -444,7 +483,7 @@ func (s *Server) runV1(w http.ResponseWriter, r *http.Request, text string, prop
 	defer done()
 	a := s.answer(r, req.Text, result)
 	out := newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout)
-	return a.writeV1(out, !props.flag("notruncation"))
+	return a.writeV1(out, !props.takes())
 }
 
 // writeV1 writes one table. A client takes it for the result; with a second
@@ -556,7 +595,7 @@ func truncationError(count int) kustoErrorBody {
 		Code: "LimitsExceeded", Message: "Request is invalid and cannot be executed.", Permanent: true,
 		Type: "Kusto.Data.Exceptions.KustoServicePartialQueryFailureLimitsExceededException",
 		Description: fmt.Sprintf("Query execution has exceeded the allowed limits (80DA0003): the result was cut after %d rows "+
-			"(E_QUERY_RESULT_SET_TOO_LARGE). Narrow the query, or set notruncation.", count),
+			"(E_QUERY_RESULT_SET_TOO_LARGE). Narrow the query.", count),
 	}}
 }
 

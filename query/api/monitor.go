@@ -263,7 +263,7 @@ func monitorRender(v *query.Visualization) map[string]any {
 	m := map[string]any{"visualization": nil, "isQuerySorted": false}
 	for _, k := range visualizationKeys {
 		if k.property != "" {
-			m[strings.ToLower(k.key[:1])+k.key[1:]] = nil
+			m[monitorKey(k.key)] = nil
 		}
 	}
 	m["accumulate"] = false
@@ -273,8 +273,7 @@ func monitorRender(v *query.Visualization) map[string]any {
 	m["visualization"] = v.Kind
 	for _, k := range visualizationKeys {
 		if value, ok := v.Properties[k.property]; ok && k.property != "" {
-			key := strings.ToLower(k.key[:1]) + k.key[1:]
-			if k.property == "accumulate" {
+			if key := monitorKey(k.key); k.property == "accumulate" {
 				m[key] = strings.EqualFold(value, "true")
 			} else {
 				m[key] = value
@@ -282,6 +281,12 @@ func monitorRender(v *query.Visualization) map[string]any {
 		}
 	}
 	return m
+}
+
+// monitorKey turns the name of a property in Kusto's answer into Azure Monitor's.
+func monitorKey(key string) string {
+	key = strings.ToLower(key[:1]) + key[1:]
+	return strings.NewReplacer("min", "Min", "max", "Max").Replace(key)
 }
 
 // monitorBatchRequest is the body of /v1/$batch.

@@ -705,3 +705,21 @@ func ParseGuid(s string) (string, bool) {
 	}
 	return strings.ToLower(s), true
 }
+
+// Unquote returns the value of text that is one string literal of KQL, or
+// several side by side, and nothing else.
+func Unquote(text string) (value string, ok bool) {
+	l := lexer{text: text}
+	l.scan()
+	if len(l.errs) > 0 || len(l.toks) < 2 {
+		return "", false
+	}
+	for _, t := range l.toks[:len(l.toks)-1] {
+		if t.kind != tString {
+			return "", false
+		}
+		s, _ := unquote(text[t.start:t.end])
+		value += s
+	}
+	return value, true
+}

@@ -180,3 +180,16 @@ func FuzzDateTime(f *testing.F) {
 		}
 	})
 }
+
+func TestUnquote(t *testing.T) {
+	for text, want := range map[string]string{`"a\"b"`: `a"b`, ` 'x' "y" `: "xy", `@'\'`: `\`, "```a\nb```": "a\nb", `h"s"`: "s"} {
+		if got, ok := Unquote(text); !ok || got != want {
+			t.Errorf("%s: want %q, got %q %v", text, want, got, ok)
+		}
+	}
+	for _, text := range []string{"", "a", `"a`, `"a" b`, `5`, `"a" + "b"`, `"\d"`, "//"} {
+		if got, ok := Unquote(text); ok {
+			t.Errorf("%s reads as %q", text, got)
+		}
+	}
+}
