@@ -179,21 +179,20 @@ func (t *table) row(cells []string) {
 		t.block(cells)
 		return
 	}
+	var line strings.Builder
 	for i, c := range t.columns {
 		s := t.clip(i, t.show(i, cells[i]))
 		if i > 0 {
-			t.w.WriteString(strings.Repeat(" ", gap))
+			line.WriteString(strings.Repeat(" ", gap))
 		}
 		pad := strings.Repeat(" ", max(t.widths[i]-width(s), 0))
-		switch {
-		case numeric(c.Type):
-			t.w.WriteString(pad + s)
-		case i == len(t.columns)-1:
-			t.w.WriteString(s)
-		default:
-			t.w.WriteString(s + pad)
+		if numeric(c.Type) {
+			line.WriteString(pad + s)
+		} else {
+			line.WriteString(s + pad)
 		}
 	}
+	t.w.WriteString(strings.TrimRight(line.String(), " "))
 	t.w.WriteByte('\n')
 }
 
