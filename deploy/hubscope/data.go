@@ -31,6 +31,7 @@ type Ready struct {
 	Host                    string `json:"host"`
 	ServerCA                string `json:"server_ca"`
 	ServiceConnectionString string `json:"service_connection_string"`
+	ARMToken                string `json:"arm_token"`
 	Data                    string `json:"data"`
 	Pid                     int    `json:"pid"`
 }

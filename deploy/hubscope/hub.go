@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -19,6 +21,7 @@ import (
 	"hubscope/hub"
 	"hubscope/hub/ca"
 	"hubscope/hub/handshake"
+	"hubscope/hub/https"
 	"hubscope/hub/mqtt"
 	"hubscope/hub/registry"
 	"hubscope/ingest/stream"
@@ -27,6 +30,7 @@ import (
 // runningHub is a hub with its listeners, and what it is reached by.
 type runningHub struct {
 	MQTT, HTTPS string // addresses that are bound
+	ARMToken    string // bearer token of the resource manager
 	RootFile    string // PEM file of the server's root, empty with certificates of the user's own
 	Registry    *registry.Registry
 }
@@ -131,14 +135,37 @@ func startHub(ctx context.Context, g *group, s *Settings, data string, t *teleme
 		}
 		return nil
 	})
-	listener, err := listen("mqtt", s.Hub.MQTT)
+	token, err := secret(data, "arm-token", rand.Text)
 	if err != nil {
 		return nil, err
 	}
-	g.start("mqtt", func(ctx context.Context) error {
-		return server.Serve(ctx, listener, mqtt.New())
-	})
-	return &runningHub{MQTT: listener.Addr().String(), RootFile: root, Registry: reg}, nil
+	api := registry.APIConfig{
+		Registry: reg, Cache: cache, DefaultHub: s.Hub.Name, Connection: server.Connection, ConnectedDevices: server.ConnectedDevices,
+		Bearer: func(t string) bool { return subtle.ConstantTimeCompare([]byte(t), []byte(token)) == 1 },
+		Logger: t.Log,
+	}
+	management := http.NewServeMux()
+	management.Handle("/subscriptions/", registry.NewResourceManager(api))
+	management.Handle("/", registry.NewServiceAPI(api))
+
+	overTCP := mqtt.New()
+	h := &runningHub{RootFile: root, Registry: reg, ARMToken: token}
+	for _, port := range []struct {
+		name, addr string
+		bound      *string
+		protocol   hub.Protocol
+	}{
+		{"mqtt", s.Hub.MQTT, &h.MQTT, overTCP},
+		{"https", s.Hub.HTTPS, &h.HTTPS, https.New(https.Config{Management: management, MQTT: overTCP.BeginOver, Logger: t.Log})},
+	} {
+		listener, err := listen(port.name, port.addr)
+		if err != nil {
+			return nil, err
+		}
+		*port.bound = listener.Addr().String()
+		g.start(port.name, func(ctx context.Context) error { return server.Serve(ctx, listener, port.protocol) })
+	}
+	return h, nil
 }
 
 // listen binds a TCP port and says in its error which one was meant.

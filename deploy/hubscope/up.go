@@ -246,11 +246,7 @@ func (h *runningHub) describe(ctx context.Context) (string, error) {
 	for _, one := range hubs {
 		names = append(names, fmt.Sprintf("%s min TLS %s", one.Name, one.MinTLSVersion))
 	}
-	text := "mqtt " + h.MQTT
-	if h.HTTPS != "" {
-		text += "  https " + h.HTTPS
-	}
-	return text + "  (" + strings.Join(names, ", ") + ")", nil
+	return "mqtt " + h.MQTT + "  https " + h.HTTPS + "  (" + strings.Join(names, ", ") + ")", nil
 }
 
 func (c *upCmd) ready(s *Settings, h *runningHub, self *registry.Hub, queryAddr string) (*Ready, error) {
@@ -265,7 +261,7 @@ func (c *upCmd) ready(s *Settings, h *runningHub, self *registry.Hub, queryAddr 
 	r := &Ready{
 		Query: "http://" + queryAddr, MQTT: h.MQTT, HTTPS: h.HTTPS, NATS: s.NATS.URL, ClickHouse: s.ClickHouse.DSN,
 		Hub: self.Name, Host: self.HostName(), ServiceConnectionString: self.ServiceConnectionString(owner),
-		Data: data, Pid: os.Getpid(),
+		ARMToken: h.ARMToken, Data: data, Pid: os.Getpid(),
 	}
 	if h.RootFile != "" {
 		if r.ServerCA, err = filepath.Abs(h.RootFile); err != nil {
