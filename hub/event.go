@@ -158,6 +158,11 @@ func (c *connection) event(now time.Time) *ingest.Event {
 		e.CertSerial = leaf.SerialNumber.Text(16)
 		e.CertNotAfter = leaf.NotAfter.UTC()
 	}
+	if r.Hello == nil && r.Version != 0 { // behind a proxy
+		e.Sni = clip(r.ServerName)
+		e.StrictReason = handshake.NegotiatedReason(r.Version, r.Suite)
+		e.WouldFailStrict = e.StrictReason != ""
+	}
 	if h := r.Hello; h != nil {
 		e.Sni, e.MaxFragmentLength, e.Ja4 = clip(h.ServerName), int64(h.MaxFragmentLength), h.JA4
 		e.OfferedVersions = names(h.Versions, handshake.VersionName)
@@ -214,8 +219,12 @@ func (c *connection) finishSpan(result Result) {
 		if r.Group != 0 {
 			attributes = append(attributes, attribute.String("tls.curve", handshake.GroupName(r.Group)))
 		}
-		if r.Hello.ServerName != "" {
-			attributes = append(attributes, attribute.String("tls.client.server_name", clip(r.Hello.ServerName)))
+		name := r.ServerName
+		if r.Hello != nil {
+			name = r.Hello.ServerName
+		}
+		if name != "" {
+			attributes = append(attributes, attribute.String("tls.client.server_name", clip(name)))
 		}
 	}
 	if result.Code != 0 {

@@ -49,6 +49,9 @@ var (
 	PlainAMQP        = Result{497003, "plain.amqp"}
 	PlainSSH         = Result{497004, "plain.ssh"}
 	PlainProxy       = Result{497005, "plain.proxy_protocol"}
+	NoProxyHeader    = Result{497006, "proxy.no_header"} // on a listener for proxies
+	ProxyPlain       = Result{497007, "proxy.no_tls"}    // TLS did not reach the proxy
+	NoProxy          = Result{497008, "proxy.untrusted"} // the peer is no proxy of ours
 	NotTLS           = Result{497009, "plain.unknown"}
 	ClosedSilent     = Result{499001, "tcp.closed"}           // closed without a byte
 	ClosedHello      = Result{499002, "tls.hello_closed"}     // within the ClientHello
@@ -73,8 +76,12 @@ func handshakeResult(r *handshake.Report) Result {
 	switch r.Failure.Reason {
 	case handshake.ReasonSilent:
 		return SilentTimeout
-	case handshake.ReasonClosedSilent:
+	case handshake.ReasonClosedSilent, handshake.ReasonHealthCheck:
 		return ClosedSilent
+	case handshake.ReasonNoProxyHeader:
+		return NoProxyHeader
+	case handshake.ReasonProxyPlain:
+		return ProxyPlain
 	case handshake.ReasonHelloTimeout:
 		return HelloTimeout
 	case handshake.ReasonHelloClosed:

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -119,6 +120,23 @@ func New(config Config) (*Server, error) {
 // or the server is shut down; then it returns nil. Connections go on when ctx
 // ends: Shutdown is what ends them. Serve closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, protocol Protocol) error {
+	return s.serve(ctx, ln, protocol, nil)
+}
+
+// ServeProxied is Serve for a listener behind a proxy such as HAProxy, which
+// does TLS and tells of it by the PROXY protocol, version 2. Only connections
+// from the given networks are believed; TLS is as strict as the proxy, and each
+// hub's policy is applied to what it has negotiated. Clients behind most proxies
+// can authenticate with SAS only, for their certificate stays in the proxy.
+func (s *Server) ServeProxied(ctx context.Context, ln net.Listener, protocol Protocol, proxies []netip.Prefix) error {
+	if len(proxies) == 0 {
+		ln.Close()
+		return errors.New("hub: no network of proxies given")
+	}
+	return s.serve(ctx, ln, protocol, proxies)
+}
+
+func (s *Server) serve(ctx context.Context, ln net.Listener, protocol Protocol, proxies []netip.Prefix) error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -157,7 +175,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, protocol Protocol) 
 			continue
 		}
 		backoff = 0
-		s.start(nc, protocol)
+		s.start(nc, protocol, proxies)
 	}
 }
 
@@ -168,11 +186,11 @@ func (s *Server) isClosed() bool {
 }
 
 // start takes over an accepted connection: from here on an event is owed.
-func (s *Server) start(nc net.Conn, protocol Protocol) {
+func (s *Server) start(nc net.Conn, protocol Protocol, proxies []netip.Prefix) {
 	accepted := s.config.Now()
 	c := &connection{
 		server: s, transport: handshake.NewTransport(nc), accepted: accepted, began: time.Now(),
-		id: s.ids.Next(accepted), hubName: s.config.DefaultHub, protocol: protocol.Name(), speaks: protocol,
+		id: s.ids.Next(accepted), hubName: s.config.DefaultHub, protocol: protocol.Name(), speaks: protocol, proxies: proxies,
 	}
 	c.remote, c.port = remoteOf(nc)
 	s.mu.Lock()
@@ -302,6 +320,7 @@ type connection struct {
 	remote    netip.Addr
 	port      uint16
 	protocol  string
+	proxies   []netip.Prefix // not nil behind a proxy
 	hubName   string
 	report    *handshake.Report
 	span      trace.Span
@@ -383,15 +402,11 @@ func (c *connection) secure() (conn *handshake.Conn, ok bool) {
 			conn, ok = nil, false
 		}
 	}()
+	if c.proxies != nil {
+		return c.secureProxied()
+	}
 	conn, report := s.acceptor.Accept(c.transport, func(hello *handshake.Hello) handshake.Choice {
-		policy := handshake.Strict()
-		if h, ok := s.hubFor(hello.ServerName); ok {
-			c.hubName = h.Name
-			if p, err := handshake.PolicyFor(h.MinTLSVersion); err == nil {
-				policy = p
-			}
-		}
-		return handshake.Choice{Policy: policy, Certificates: s.config.Certificates(hello.ServerName), ALPN: c.speaks.ALPN()}
+		return handshake.Choice{Policy: c.policy(hello.ServerName), Certificates: s.config.Certificates(hello.ServerName), ALPN: c.speaks.ALPN()}
 	})
 	c.report = report
 	if report.Kind == handshake.KindTLS && report.Hello != nil {
@@ -400,13 +415,49 @@ func (c *connection) secure() (conn *handshake.Conn, ok bool) {
 	if conn != nil {
 		return conn, true
 	}
+	c.refuseHandshake()
+	return nil, false
+}
+
+// policy returns that of the hub which the client has reached by its SNI.
+func (c *connection) policy(serverName string) *handshake.Policy {
+	if h, ok := c.server.hubFor(serverName); ok {
+		c.hubName = h.Name
+		if p, err := handshake.PolicyFor(h.MinTLSVersion); err == nil {
+			return p
+		}
+	}
+	return handshake.Strict()
+}
+
+// secureProxied takes over what a proxy tells of its handshake.
+func (c *connection) secureProxied() (*handshake.Conn, bool) {
+	if !slices.ContainsFunc(c.proxies, func(p netip.Prefix) bool { return p.Contains(c.remote) }) {
+		c.refuse(ingest.StageTCP, End{Result: NoProxy, Description: "a connection to the port for proxies, from an address that is none"})
+		c.transport.Close()
+		return nil, false
+	}
+	conn, report, source := c.server.acceptor.AcceptProxied(c.transport, c.policy)
+	c.report = report
+	if source.IsValid() {
+		c.remote, c.port = source.Addr(), source.Port()
+	}
+	if conn == nil {
+		c.refuseHandshake()
+		return nil, false
+	}
+	return conn, true
+}
+
+// refuseHandshake publishes the event of a failed handshake.
+func (c *connection) refuseHandshake() {
+	s, report := c.server, c.report
 	end := End{Result: handshakeResult(report), Description: report.Failure.Description}
 	s.log.Debug("handshake", "remote", maskAddress(c.remote), "stage", report.Failure.Stage, "error", report.Failure.Err)
 	if c.isShutDown() {
 		end = End{Result: ServiceUnavailable, Description: "the hub is shutting down"}
 	}
 	c.refuse(string(report.Failure.Stage), end)
-	return nil, false
 }
 
 func (c *connection) isShutDown() bool {

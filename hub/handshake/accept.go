@@ -140,6 +140,8 @@ type Report struct {
 	MaxFragmentLength int
 	// ServerKey is the kind of the certificate that was used: RSA or ECDSA.
 	ServerKey string
+	// ServerName is the SNI of a connection behind a proxy, which has no Hello.
+	ServerName string
 	// PeerCertificates is the client's chain as sent, leaf first. Possession of
 	// the leaf's key is proven, nothing else is.
 	PeerCertificates []*x509.Certificate
