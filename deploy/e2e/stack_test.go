@@ -85,7 +85,11 @@ func up(t *testing.T, data string, args ...string) *stack {
 		t.Fatal(err)
 	}
 	go func() { s.end <- s.cmd.Wait() }()
-	t.Cleanup(func() { s.kill() })
+	t.Cleanup(func() {
+		if s.cmd != nil {
+			s.interrupt() // so that the folder can be removed
+		}
+	})
 	deadline := time.Now().Add(90 * time.Second)
 	for {
 		if b, err := os.ReadFile(file); err == nil {
