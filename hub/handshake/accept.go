@@ -200,14 +200,24 @@ func (a *Acceptor) Accept(t *Transport, choose func(*Hello) Choice) (*Conn, *Rep
 
 // dispatch hands the connection to the engine that can serve it.
 func (a *Acceptor) dispatch(t *Transport, hello *Hello, choice Choice, v *Verdict, r *Report) (*Conn, error) {
+	if !v.OK {
+		// The verdict that readiness reports count by is the one that is carried
+		// out. The engines hold the policy too, but they differ in corners.
+		number, _ := v.Alert.Number()
+		a.alert(t, r, number)
+		return nil, errVerdict
+	}
 	need := needsOpenSSL(hello, v)
 	if need != "" && a.openSSL.serves(choice) {
 		r.Engine = engineOpenSSL
-		return a.openSSL.accept(t, hello, choice, r)
+		return a.openSSL.accept(t, hello, choice, v, r)
 	}
 	r.Engine, r.Missing = engineGo, need
 	return a.goTLS.accept(t, hello, choice, v, r)
 }
+
+// errVerdict says that the offer was refused before any engine saw it.
+var errVerdict = errors.New("the policy does not serve the offer")
 
 // noDeadline clears a deadline.
 var noDeadline time.Time

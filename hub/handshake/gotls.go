@@ -45,6 +45,10 @@ func (e *goEngine) accept(t *Transport, hello *Hello, choice Choice, v *Verdict,
 		config = config.Clone()
 		config.VerifyPeerCertificate = func(raw [][]byte, _ [][]*x509.Certificate) error { return judgeRaw(hello, raw) }
 	}
+	if v.narrow && len(v.goSuites) > 0 { // none would mean the default ones
+		config = config.Clone()
+		config.CipherSuites = v.goSuites
+	}
 	c := tls.Server(n, config)
 	if err := c.Handshake(); err != nil {
 		r.AlertReceived = remoteAlert(err)

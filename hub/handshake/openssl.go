@@ -147,11 +147,11 @@ func (l *libssl) newContext(policy *Policy, certs *Certificates) (ctx uintptr, e
 		}
 	}
 	text := func(what string, s string, fn uintptr, args ...uintptr) {
-		var pin runtime.Pinner
-		defer pin.Unpin()
-		p := cString(s)
-		pin.Pin(p)
-		set(what+" "+s, fn, append(args, uintptr(unsafe.Pointer(p)))...)
+		if err == nil {
+			if err = l.setText(s, fn, append([]uintptr{ctx}, args...)...); err != nil {
+				err = fmt.Errorf("%s %s: %w", what, s, err)
+			}
+		}
 	}
 	set("TLS 1.3 tickets", l.ctxTickets, 0)
 	set("lowest version", l.ctxCtrl, ctrlMinVersion, uintptr(policy.MinVersion), 0)
@@ -164,11 +164,14 @@ func (l *libssl) newContext(policy *Policy, certs *Certificates) (ctx uintptr, e
 		err = nil // OpenSSL before 3.5 has no ML-KEM
 		text("groups", sslGroups, l.ctxCtrl, ctrlGroups, 0)
 	}
-	algorithms := sslSignatures
-	if legacy {
-		algorithms += ":ECDSA+SHA1:RSA+SHA1"
+	var algorithms []string
+	for _, id := range sslSignatures {
+		algorithms = append(algorithms, SignatureName(id))
 	}
-	text("signature algorithms", algorithms, l.ctxCtrl, ctrlSigalgs, 0)
+	if legacy {
+		algorithms = append(algorithms, "ECDSA+SHA1", "RSA+SHA1")
+	}
+	text("signature algorithms", strings.Join(algorithms, ":"), l.ctxCtrl, ctrlSigalgs, 0)
 	// Diffie-Hellman parameters as strong as the certificate's key.
 	set("DH parameters", l.ctxCtrl, ctrlDHAuto, 1, 0)
 
@@ -193,13 +196,17 @@ func (l *libssl) newContext(policy *Policy, certs *Certificates) (ctx uintptr, e
 // maxPeerChain is how long a client's certificates may be together.
 const maxPeerChain = 64 << 10
 
-// In the order in which both engines prefer them.
-const (
-	sslGroups     = "X25519:P-256:P-384:P-521"
-	sslSignatures = "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519" +
-		":rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512" +
-		":rsa_pss_pss_sha256:rsa_pss_pss_sha384:rsa_pss_pss_sha512" +
-		":RSA+SHA256:RSA+SHA384:RSA+SHA512"
+// sslGroups are groups12 in OpenSSL's words, in the order in which crypto/tls
+// prefers them.
+const sslGroups = "X25519:P-256:P-384:P-521"
+
+// sslSignatures are what the server signs with and takes of clients, best first.
+// Legacy hubs add the two with SHA-1.
+var (
+	sslSignatures = []uint16{
+		0x0403, 0x0503, 0x0603, 0x0807, 0x0804, 0x0805, 0x0806, 0x0809, 0x080A, 0x080B, 0x0401, 0x0501, 0x0601,
+	}
+	sslSignaturesSHA1 = []uint16{0x0203, 0x0201}
 )
 
 // suiteList returns OpenSSL's names of suites, in their order. A name that it
@@ -258,12 +265,10 @@ func needsOpenSSL(hello *Hello, v *Verdict) string {
 		return ""
 	case !v.inGo:
 		return v.needs
-	case hello.MaxFragmentLength == 0:
-		return ""
-	case v.Version >= VersionTLS13 && len(common(groups12, hello.Groups)) == 0:
-		return "" // better a connection without the limit than none
+	case hello.MaxFragmentLength != 0 && v.inSSL: // else better a connection without the limit than none
+		return "max_fragment_length"
 	}
-	return "max_fragment_length"
+	return ""
 }
 
 // SecondEngine returns the version of the OpenSSL that serves what crypto/tls
@@ -299,13 +304,18 @@ func (e *sslEngine) serves(choice Choice) bool {
 }
 
 // accept does the handshake of one connection.
-func (e *sslEngine) accept(t *Transport, hello *Hello, choice Choice, r *Report) (*Conn, error) {
+func (e *sslEngine) accept(t *Transport, hello *Hello, choice Choice, v *Verdict, r *Report) (*Conn, error) {
 	ctx, err := e.context(choice.Policy, choice.Certificates)
 	if err != nil {
 		return nil, &refusedError{ReasonInternal, "the hub cannot use OpenSSL with its certificates"}
 	}
 	c, err := e.open(ctx, t)
 	runtime.KeepAlive(choice.Certificates)
+	if err == nil && v.narrow && len(v.Suites) > 0 {
+		if err = e.lib.setText(e.lib.suiteList(v.Suites), e.lib.sslSuites, c.ssl); err != nil {
+			c.free()
+		}
+	}
 	if err != nil {
 		return nil, &refusedError{ReasonInternal, "the hub could not start an OpenSSL session"}
 	}
@@ -448,6 +458,7 @@ var sslReasons = map[int]struct {
 	247: {alertUnsupportedCertificate, ReasonClientCert, "the client certificate has a key of an unsupported type"},                 // UNKNOWN_CERTIFICATE_TYPE
 	220: {alertIllegalParameter, ReasonClientCert, "the client certificate has a key of an unsupported type"},                       // SIGNATURE_FOR_NON_SIGNING_CERTIFICATE
 	152: {alertIllegalParameter, ReasonProtocol, "the client sent a message that is longer than allowed"},                           // EXCESSIVE_MESSAGE_SIZE
+	258: {alertProtocolVersion, ReasonVersion, "OpenSSL found no TLS version in common"},                                            // UNSUPPORTED_PROTOCOL
 	193: {alertHandshakeFailure, ReasonOffer, "OpenSSL found no cipher suite in common"},                                            // NO_SHARED_CIPHER
 	376: {alertHandshakeFailure, ReasonOffer, "OpenSSL found no signature algorithm in common"},                                     // NO_SHARED_SIGNATURE_ALGORITHMS
 	118: {alertHandshakeFailure, ReasonOffer, "OpenSSL found no signature algorithm in common"},                                     // NO_SUITABLE_SIGNATURE_ALGORITHM

@@ -38,6 +38,7 @@ type libssl struct {
 	sslFree      uintptr // SSL_free
 	sslSetBIO    uintptr // SSL_set_bio
 	sslAccept    uintptr // SSL_set_accept_state
+	sslSuites    uintptr // SSL_set_cipher_list
 	sslHandshake uintptr // SSL_do_handshake
 	sslRead      uintptr // SSL_read
 	sslWrite     uintptr // SSL_write
@@ -162,6 +163,7 @@ func (l *libssl) symbols() map[string]*uintptr {
 		"SSL_free":                            &l.sslFree,
 		"SSL_set_bio":                         &l.sslSetBIO,
 		"SSL_set_accept_state":                &l.sslAccept,
+		"SSL_set_cipher_list":                 &l.sslSuites,
 		"SSL_do_handshake":                    &l.sslHandshake,
 		"SSL_read":                            &l.sslRead,
 		"SSL_write":                           &l.sslWrite,
@@ -290,6 +292,16 @@ func (l *libssl) failure() error {
 	}
 }
 
+// setText calls a function whose last argument is a text.
+func (l *libssl) setText(s string, fn uintptr, args ...uintptr) error {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	text := &append([]byte(s), 0)[0]
+	pin.Pin(text)
+	_, err := l.check(fn, append(args, uintptr(unsafe.Pointer(text)))...)
+	return err
+}
+
 // cText returns the text up to a zero byte.
 func cText(b []byte) string {
 	for i, c := range b {
@@ -299,9 +311,6 @@ func cText(b []byte) string {
 	}
 	return string(b)
 }
-
-// cString returns the bytes of s with a zero byte behind them.
-func cString(s string) *byte { return &append([]byte(s), 0)[0] }
 
 // parse gives DER to one of the d2i functions and returns the object.
 func (l *libssl) parse(fn uintptr, der []byte) (uintptr, error) {

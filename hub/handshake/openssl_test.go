@@ -67,7 +67,7 @@ func (s *sslServer) report(t testing.TB) *Report {
 func straight(e *sslEngine, t *Transport, choice Choice) (*Conn, *Report) {
 	r := new(Report)
 	t.SetDeadline(time.Now().Add(10 * time.Second))
-	conn, err := e.accept(t, new(Hello), choice, r)
+	conn, err := e.accept(t, new(Hello), choice, new(Verdict), r)
 	sent, received := t.alerts()
 	if r.AlertSent == 0 {
 		r.AlertSent = sent
@@ -203,8 +203,8 @@ func (w *waiter) text() string {
 	return w.got.String()
 }
 
-// opensslSuites returns what the openssl command has, OpenSSL's name by IANA's.
-func opensslSuites(t testing.TB) map[string]string {
+// ciphersOfTool returns what the openssl command has, OpenSSL's name by IANA's.
+func ciphersOfTool(t testing.TB) map[string]string {
 	t.Helper()
 	out, err := exec.Command(needTool(t, "openssl"), "ciphers", "-stdname", "ALL:COMPLEMENTOFALL:@SECLEVEL=0").Output()
 	if err != nil {
@@ -224,7 +224,7 @@ func opensslSuites(t testing.TB) map[string]string {
 func TestSuites(t *testing.T) {
 	t.Parallel()
 	a := needSSL(t)
-	names := opensslSuites(t)
+	names := ciphersOfTool(t)
 	for _, mode := range []struct {
 		name  string
 		serve func(testing.TB, *Acceptor, Choice) *sslServer

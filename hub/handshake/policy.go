@@ -176,10 +176,15 @@ type Verdict struct {
 	// Suites are the common ones, best first by policy.
 	Suites []uint16
 
-	// engine needs
-	ecdsa, rsa bool // which server keys can serve it
-	inGo       bool // crypto/tls can serve it
-	needs      string
+	// Engines choose suites without regard to signature algorithms, and then fail
+	// on them. narrow says that they must be told to take these alone: Suites, or
+	// in crypto/tls goSuites.
+	narrow   bool
+	goSuites []uint16
+	inGo     bool   // crypto/tls can serve it,
+	ecdsa    bool   // with the ECDSA key at best
+	inSSL    bool   // OpenSSL can serve it
+	needs    string // the best suite, when crypto/tls cannot
 }
 
 // Judge tells whether the policy serves what the client offers, with server
@@ -215,6 +220,7 @@ func (p *Policy) Judge(h *Hello, certs *Certificates) Verdict {
 func (p *Policy) judge13(h *Hello, certs *Certificates, v *Verdict) {
 	v.Suites = common(suites13, h.Suites)
 	v.inGo = true
+	v.inSSL = len(common(groups12, h.Groups)) > 0
 	switch {
 	case len(v.Suites) == 0:
 		v.Reason = "TLS 1.3, but " + onlySuites(h)
@@ -222,17 +228,19 @@ func (p *Policy) judge13(h *Hello, certs *Certificates, v *Verdict) {
 		v.Reason = "TLS 1.3, but no common key exchange group"
 	default:
 		v.ecdsa = certs.ECDSA != nil && len(common(schemesFor(certs.ECDSA.public(), VersionTLS13), h.Signatures)) > 0
-		v.rsa = certs.RSA != nil && len(common(schemesFor(certs.RSA.public(), VersionTLS13), h.Signatures)) > 0
-		if !v.ecdsa && !v.rsa {
+		rsa := certs.RSA != nil && len(common(schemesFor(certs.RSA.public(), VersionTLS13), h.Signatures)) > 0
+		if !v.ecdsa && !rsa {
 			v.Reason = "TLS 1.3, but no common signature algorithm"
 		}
 	}
 }
 
 func (p *Policy) judge12(h *Hello, certs *Certificates, v *Verdict) {
-	// Without the extension a client takes any curve (RFC 8422 4); crypto/tls
-	// then does not do ECDHE.
-	curves := len(h.Groups) == 0 || len(common(groups12, h.Groups)) > 0
+	// Without the extension a server may take any curve (RFC 8422 4), but then
+	// neither of our engines does ECDHE.
+	curves := len(common(groups12, h.Groups)) > 0
+	// A client has to list uncompressed points if it lists any (RFC 8422 5.1.2);
+	// crypto/tls refuses it otherwise, whatever the suite.
 	points := !h.hasPoints || h.uncompress
 	signs := func(c *Certificate) (ok, inGo bool) {
 		if c == nil {
@@ -251,7 +259,7 @@ func (p *Policy) judge12(h *Hello, certs *Certificates, v *Verdict) {
 	}
 	rsaSigns, rsaInGo := signs(certs.RSA)
 	ecdsaSigns, ecdsaInGo := signs(certs.ECDSA)
-	if certs.ECDSA != nil && len(h.Groups) > 0 {
+	if certs.ECDSA != nil {
 		if key, ok := certs.ECDSA.public().(*ecdsa.PublicKey); ok && !slices.Contains(h.Groups, curveGroup(key)) {
 			ecdsaSigns = false // RFC 8422 5.1: the certificate's curve must be offered
 		}
@@ -266,30 +274,39 @@ func (p *Policy) judge12(h *Hello, certs *Certificates, v *Verdict) {
 		ok, inGo := certs.RSA != nil, k.inGo
 		switch {
 		case k.ecdhe && k.ecdsa:
-			ok, inGo = curves && points && ecdsaSigns, inGo && ecdsaInGo && len(h.Groups) > 0
-			v.ecdsa = v.ecdsa || ok
+			ok, inGo = curves && ecdsaSigns, inGo && ecdsaInGo
 		case k.ecdhe:
-			ok, inGo = curves && points && rsaSigns, inGo && rsaInGo && len(h.Groups) > 0
-			v.rsa = v.rsa || ok
+			ok, inGo = curves && rsaSigns, inGo && rsaInGo
 		case k.dhe:
 			ok = rsaSigns
-			v.rsa = v.rsa || ok
-		default: // RSA key exchange
-			v.rsa = v.rsa || ok
+		case !k.inGo:
+			ok = ok && rsaSigns // OpenSSL insists, though nothing is signed
 		}
-		if ok {
+		if ok = ok && points; ok {
 			v.Suites = append(v.Suites, id)
-			v.inGo = v.inGo || inGo
+			v.inSSL = v.inSSL || k.ecdhe || k.dhe || rsaSigns
+		}
+		switch {
+		case ok && inGo:
+			v.goSuites = append(v.goSuites, id)
+		case !ok && (k.ecdsa && certs.ECDSA == nil || !k.ecdsa && certs.RSA == nil):
+			// They look at the kinds of the certificates.
+		case !ok || k.inGo:
+			v.narrow = true
 		}
 	}
-	if !v.inGo && len(v.Suites) > 0 {
+	if len(v.goSuites) > 0 {
+		v.inGo, v.ecdsa = true, suiteKinds[v.goSuites[0]].ecdsa
+	} else if len(v.Suites) > 0 {
 		v.needs = SuiteName(v.Suites[0])
 	}
 	switch words := versionWords(v.Version); {
 	case len(v.Suites) > 0:
 	case shared == 0:
 		v.Reason = words + ", but " + onlySuites(h)
-	case !curves || !points:
+	case !points:
+		v.Reason = words + ", but only compressed points"
+	case !curves:
 		v.Reason = words + ", but no common key exchange group"
 	default:
 		v.Reason = words + ", but no common signature algorithm"
