@@ -42,7 +42,9 @@ fmt: ## gofmt all files
 	gofmt -w $$(git ls-files '*.go')
 
 bench: build $(NPM_STAMPS) ## measure against the peers; prints ratios
-	go run ./deploy/bench
+	go run ./deploy/bench/ingest
+	go run ./deploy/bench/hub
+	go test -run '^$$' -bench . ./ingest ./query/...
 
 fuzz: $(ENGINE) ## run every fuzz target for FUZZ_TIME (60s)
 	@for pkg in $$(go list ./...); do \
