@@ -394,7 +394,7 @@ func (m *resourceManager) stats(q armRequest) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	n, err := m.Registry.Statistics(q.Context(), h.Name)
+	n, err := m.Cache.Statistics(q.Context(), h.Name)
 	return http.StatusOK, map[string]int64{
 		"totalDeviceCount": n.Total, "enabledDeviceCount": n.Enabled, "disabledDeviceCount": n.Disabled,
 	}, err

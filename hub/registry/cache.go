@@ -5,6 +5,7 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"maps"
 	"slices"
@@ -18,6 +19,8 @@ import (
 type CacheConfig struct {
 	// Devices is the number of devices kept in memory; 20,000 when zero.
 	Devices int
+	// Count makes Statistics answer at once, for some 40 bytes a device.
+	Count bool
 	// Logger gets degraded states; slog.Default() when nil.
 	Logger *slog.Logger
 }
@@ -34,6 +37,7 @@ type Cache struct {
 	ready    chan struct{}
 	state    atomic.Pointer[state]
 	devices  *deviceCache
+	census   *census // nil when nobody asked for it
 
 	mu          sync.Mutex // held while subscribers are called
 	subscribers []*subscriber
@@ -63,12 +67,21 @@ func NewCache(registry *Registry, config CacheConfig) *Cache {
 		devices: newDeviceCache(cmp.Or(config.Devices, 20_000)),
 	}
 	c.state.Store(&state{})
+	if config.Count {
+		c.census = &census{seed: maphash.MakeSeed()}
+	}
 	return c
 }
 
 // Run loads the registry and follows it until ctx ends; then it returns nil. It
 // is called once.
 func (c *Cache) Run(ctx context.Context) error {
+	var counting sync.WaitGroup
+	stop := func() {}
+	defer func() {
+		stop()
+		counting.Wait()
+	}()
 	for ctx.Err() == nil {
 		events, err := c.registry.store.Watch(ctx)
 		if err != nil {
@@ -87,9 +100,39 @@ func (c *Cache) Run(ctx context.Context) error {
 				}
 				c.degraded(ctx, err)
 			}
+			if c.census == nil {
+				continue
+			}
+			// Beside us: a million devices take a while.
+			stop()
+			counting.Wait()
+			recount, cancel := context.WithCancel(ctx)
+			stop = cancel
+			counting.Go(func() { c.recount(recount) })
 		}
 	}
 	return nil
+}
+
+func (c *Cache) recount(ctx context.Context) {
+	for {
+		err := c.census.run(ctx, c.registry.store)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		c.degraded(ctx, err)
+	}
+}
+
+// Statistics counts a hub's devices, without reading them when CacheConfig.Count
+// is set and the first count is complete.
+func (c *Cache) Statistics(ctx context.Context, hub string) (Statistics, error) {
+	if c.census != nil {
+		if s, ok := c.census.statistics(hub); ok {
+			return s, nil
+		}
+	}
+	return c.registry.Statistics(ctx, hub)
 }
 
 func (c *Cache) degraded(ctx context.Context, err error) {
@@ -175,6 +218,9 @@ func (c *Cache) take(rec Record) {
 			// Not readable is not trusted: the device counts as gone.
 			c.log.Error("registry has a broken record", "kind", string(rec.Kind), "error", err)
 			d = nil
+		}
+		if c.census != nil {
+			c.census.take(rec)
 		}
 		if c.devices.put(rec.Key, d, rec.Revision) {
 			c.notify(Change{Kind: KindDevice, Hub: rec.Key.Hub, DeviceID: rec.Key.ID})

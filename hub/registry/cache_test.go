@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"math/big"
 	"testing"
@@ -376,5 +377,89 @@ func TestSubscribeStops(t *testing.T) {
 	stop()
 	if n != seen {
 		t.Errorf("a stopped subscriber was called %d times", n-seen)
+	}
+}
+
+// TestCount: the count follows every change, also while it is made.
+func TestCount(t *testing.T) {
+	eachStore(t, func(t *testing.T, s Store) {
+		ctx := t.Context()
+		r := newRegistry(t, s)
+		must(r.CreateHub(ctx, Hub{Name: "other"}))(t)
+		for i := range 30 {
+			must(r.CreateDevice(ctx, Device{Hub: "demo", ID: fmt.Sprint(i)}))(t)
+		}
+		must(r.CreateDevice(ctx, Device{Hub: "other", ID: "1"}))(t)
+		c := NewCache(r, CacheConfig{Count: true, Logger: slog.New(slog.DiscardHandler)})
+		running, cancel := context.WithCancel(ctx)
+		done := make(chan error, 1)
+		go func() { done <- c.Run(running) }()
+		defer func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}()
+		<-c.Ready()
+		for i := range 10 { // while it counts, perhaps
+			must(r.UpdateDevice(ctx, "demo", fmt.Sprint(i), "", func(d *Device) error { d.Status = Disabled; return nil }))(t)
+		}
+		for i := 5; i < 15; i++ {
+			if err := r.DeleteDevice(ctx, "demo", fmt.Sprint(i), ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(r.CreateDevice(ctx, Device{Hub: "demo", ID: "5"}))(t)
+		wantCount(t, c, "demo", Statistics{Total: 21, Enabled: 16, Disabled: 5})
+		wantCount(t, c, "other", Statistics{Total: 1, Enabled: 1})
+		wantCount(t, c, "nowhere", Statistics{})
+		// A gap in the watch makes it count anew.
+		if err := c.census.run(ctx, s); err != nil {
+			t.Fatal(err)
+		}
+		wantCount(t, c, "demo", Statistics{Total: 21, Enabled: 16, Disabled: 5})
+		if n := len(c.census.current.devices); n != 22 {
+			t.Errorf("the count remembers %d devices, want 22", n)
+		}
+	})
+}
+
+// wantCount waits until the count itself, not the registry, says so.
+func wantCount(t *testing.T, c *Cache, hub string, want Statistics) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		got, ok := c.census.statistics(hub)
+		if ok && got == want {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("hub %s counts %+v, want %+v", hub, got, want)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if got := must(c.Statistics(t.Context(), hub))(t); got != want {
+		t.Errorf("statistics of %s are %+v, want %+v", hub, got, want)
+	}
+}
+
+// TestCountOutOfOrder: a record that is read after its deletion was seen does
+// not count.
+func TestCountOutOfOrder(t *testing.T) {
+	c := &census{seed: maphash.MakeSeed(), next: newHeadcount()}
+	device := func(revision uint64, status string) Record {
+		return Record{Kind: KindDevice, Key: Key{"demo", "x"}, Revision: revision, Value: []byte(`{"status":"` + status + `"}`)}
+	}
+	c.take(Record{Kind: KindDevice, Key: Key{"demo", "x"}, Revision: 7, Deleted: true})
+	c.take(device(6, "enabled"))
+	if got := *c.next.hubs["demo"]; got != (Statistics{}) {
+		t.Errorf("count is %+v", got)
+	}
+	c.take(device(8, "enabled"))
+	c.take(device(8, "enabled"))
+	c.take(device(9, "disabled"))
+	c.take(device(8, "enabled"))
+	if got, want := *c.next.hubs["demo"], (Statistics{Total: 1, Disabled: 1}); got != want {
+		t.Errorf("count is %+v, want %+v", got, want)
 	}
 }

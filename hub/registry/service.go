@@ -381,7 +381,7 @@ func (s *service) bulkItem(ctx context.Context, hub *Hub, id, mode string, q *de
 }
 
 func (s *service) statistics(r *http.Request, hub *Hub, _ http.Header) (int, any, error) {
-	n, err := s.Registry.Statistics(r.Context(), hub.Name)
+	n, err := s.Cache.Statistics(r.Context(), hub.Name)
 	return http.StatusOK, map[string]int64{
 		"totalDeviceCount": n.Total, "enabledDeviceCount": n.Enabled, "disabledDeviceCount": n.Disabled,
 	}, err
