@@ -327,6 +327,67 @@ func TestSuites(t *testing.T) {
 	}
 }
 
+// TestScanner has an independent scanner list what hubs serve below TLS 1.3.
+func TestScanner(t *testing.T) {
+	t.Parallel()
+	a := needSSL(t)
+	tool := needTool(t, "sslscan")
+	names := ciphersOfTool(t)
+	for _, test := range []struct {
+		name   string
+		policy *Policy
+		old    bool
+	}{{"strict", Strict(), false}, {"legacy", Legacy(), true}} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := serveAcceptor(t, a, Choice{Policy: test.policy, Certificates: testAuthority().certs})
+			out, err := exec.Command(tool, "--no-colour", "--no-heartbleed", "--no-groups", "--no-check-certificate", "--no-renegotiation", s.addr).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen := map[string]bool{}
+			for line := range strings.Lines(string(out)) {
+				if f := strings.Fields(line); len(f) > 4 && (f[0] == "Accepted" || f[0] == "Preferred") {
+					seen[f[1]+" "+f[4]] = true
+				}
+			}
+			want := map[string]bool{}
+			for _, id := range test.policy.Suites {
+				want["TLSv1.2 "+names[SuiteName(id)]] = true
+				if !suiteKinds[id].tls12 && test.old {
+					want["TLSv1.1 "+names[SuiteName(id)]] = true
+					want["TLSv1.0 "+names[SuiteName(id)]] = true
+				}
+			}
+			for _, id := range suites13 {
+				want["TLSv1.3 "+SuiteName(id)] = true
+			}
+			if diff := cmp.Diff(want, seen); diff != "" {
+				t.Errorf("(-want +got):\n%s\n%s", diff, out)
+			}
+		})
+	}
+}
+
+// TestSHA1Client serves an old client that signs with SHA-1 alone, on a legacy
+// hub only.
+func TestSHA1Client(t *testing.T) {
+	t.Parallel()
+	a := needSSL(t)
+	for _, policy := range []*Policy{Strict(), Legacy()} {
+		s := serveAcceptor(t, a, Choice{Policy: policy, Certificates: testAuthority().certs})
+		sClient(t, s.addr, "-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256:@SECLEVEL=0", "-sigalgs", "RSA+SHA1")
+		r := s.report(t)
+		if policy == Legacy() {
+			if r.Failure != nil || r.Engine != engineOpenSSL || SignatureName(r.Signature) != "rsa_pkcs1_sha1" {
+				t.Errorf("legacy: %v, engine %s, signature %s", r.Failure, r.Engine, SignatureName(r.Signature))
+			}
+		} else if r.Failure == nil || r.Failure.Reason != ReasonOffer || r.AlertSent.String() != "handshake_failure" {
+			t.Errorf("strict: %+v, alert %v", r.Failure, r.AlertSent)
+		}
+	}
+}
+
 // TestCertificateByOffer sees that an RSA-only and an ECDSA-only client each get
 // a certificate that they can verify.
 func TestCertificateByOffer(t *testing.T) {
