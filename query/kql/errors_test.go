@@ -113,6 +113,10 @@ error SYN0001: unknown operator "wher"
 error SYN0001: expected "by", found "b"
   T | join (U | wher x | take 1) on k | order b
                                               ^`},
+		{"stray word in a nested query", "T | join (U | take 5 x) on k", `
+error SYN0001: expected "|" or a closing bracket, found "x"
+  T | join (U | take 5 x) on k
+                       ^`},
 		{"an error for each statement", "let a = ;\nlet b = 1;\nT | foo;\nprint b", `
 error SYN0001: expected an expression, found ";"
   1:9  let a = ;

@@ -363,8 +363,14 @@ func scale(number string, nanos int64) (int64, bool) {
 		t := n * (nanos / 100)
 		return t, n == 0 || t/n == nanos/100
 	}
-	if i := exponent(number, max(strings.IndexAny(number, "eE"), 0)); i > 0 && len(number) > 24 {
-		return 0, false // keep the exponent of the exact number small
+	// An exact number with a large exponent would take gigabytes.
+	if e := strings.IndexAny(number, "eE"); e >= 0 {
+		if n, ok := parseInt(number[e+1:]); !ok || n < -40 || n > 40 {
+			return 0, false
+		}
+	}
+	if len(number) > 100 {
+		return 0, false
 	}
 	r, ok := new(big.Rat).SetString(number)
 	if !ok {

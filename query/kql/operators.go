@@ -95,7 +95,11 @@ func (p *parser) settle(start int, operator bool) {
 		switch p.kind() {
 		case tBar, tSemicolon, tEOF, tRParen, tRBrace, tRBracket, tComma:
 		default:
-			p.expected(`"|" or ";"`, p.strayHint())
+			what := `"|" or ";"`
+			if p.depth > 1 {
+				what = `"|" or a closing bracket`
+			}
+			p.expected(what, p.strayHint())
 		}
 	}
 	if p.failed {
