@@ -75,7 +75,7 @@ func TestSummary(t *testing.T) {
 func startFleet(t *testing.T, h *testHub, dir string, devices int) (f *Fleet, stop func()) {
 	t.Helper()
 	f, err := NewFleet(FleetConfig{
-		Registry: h.registry, LegacyHub: "demo", StrictHub: "strict", MQTT: h.addr, Roots: h.roots,
+		Registry: h.registry, LegacyHub: "demo", StrictHub: "strict", MQTT: h.addr, HTTPS: h.web, Roots: h.roots,
 		Dir: dir, Devices: devices, Ramp: 500 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -134,7 +134,8 @@ func TestFleet(t *testing.T) {
 		faultRevoked:      {"auth", "401003", `was revoked by CA "demo-plant"`},
 		faultDistrust:     {"handshake", "4960", ""},
 	}
-	masks := map[string]bool{}
+	protocols := map[Transport]string{MQTT: ingest.Mqtt, MQTTWebSocket: ingest.MqttWs, HTTPS: ingest.Https}
+	masks, used := map[string]bool{}, map[string]bool{}
 	for _, p := range f.profiles {
 		if p.fault == "" {
 			e := h.find(t, p.id, func(e *ingest.Event) bool { return e.OperationName == "deviceConnect" && e.DeviceId == p.id })
@@ -142,11 +143,14 @@ func TestFleet(t *testing.T) {
 			if p.strictHub {
 				hub = "strict"
 			}
-			if e.TlsVersion != p.version() || e.Hub != hub || e.SdkVersion != p.sdk || e.AuthType != p.auth.EventName() {
+			if e.TlsVersion != p.version() || e.Hub != hub || e.SdkVersion != p.sdk && e.UserAgent != p.sdk || e.AuthType != p.auth.EventName() {
 				t.Errorf("%s: TLS %s at %s with %s and SDK %q; want %s, %s, %s, %q", p.id, e.TlsVersion, e.Hub, e.AuthType, e.SdkVersion,
 					p.version(), hub, p.auth.EventName(), p.sdk)
 			}
-			masks[e.MaskedIpAddress] = true
+			if e.Protocol != protocols[p.via] {
+				t.Errorf("%s came over %s, want %s", p.id, e.Protocol, protocols[p.via])
+			}
+			masks[e.MaskedIpAddress], used[e.Protocol] = true, true
 			continue
 		}
 		want := refusals[p.fault]
@@ -161,6 +165,9 @@ func TestFleet(t *testing.T) {
 			return e.OperationName == "connectionRefused" && e.Stage == want.stage && strings.HasPrefix(e.ResultType, want.result) &&
 				strings.Contains(e.ResultDescription, want.text) && e.DeviceId == ""
 		})
+	}
+	if len(used) != len(protocols) {
+		t.Errorf("the devices used only %v", used)
 	}
 	if len(masks) < 2 {
 		t.Errorf("all devices come from %v", masks)

@@ -15,6 +15,7 @@ import (
 	"hubscope/hub"
 	"hubscope/hub/ca"
 	"hubscope/hub/handshake"
+	"hubscope/hub/https"
 	"hubscope/hub/mqtt"
 	"hubscope/hub/registry"
 	"hubscope/ingest"
@@ -72,7 +73,8 @@ func (r *recorder) find(t *testing.T, what string, ok func(*ingest.Event) bool) 
 type testHub struct {
 	*recorder
 	registry *registry.Registry
-	addr     string
+	addr     string // MQTT
+	web      string // HTTPS
 	roots    *x509.CertPool
 	rootFile string
 	plant    *ca.Authority
@@ -123,19 +125,25 @@ func startHub(t *testing.T) *testHub {
 	config.Events, config.Telemetry = h.recorder, h.recorder
 	s, err := hub.New(config)
 	must(err)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(err)
-	h.addr = ln.Addr().String()
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx, ln, mqtt.New()) }()
+	served := make(chan error, 2)
+	listen := func(protocol hub.Protocol) string {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		must(err)
+		go func() { served <- s.Serve(ctx, ln, protocol) }()
+		return ln.Addr().String()
+	}
+	h.addr = listen(mqtt.New())
+	h.web = listen(https.New(https.Config{MQTT: mqtt.New().BeginOver, Logger: quiet}))
 	t.Cleanup(func() {
 		end, stop := context.WithTimeout(context.Background(), patience)
 		defer stop()
 		if err := s.Shutdown(end); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
-		if err := <-served; err != nil {
-			t.Errorf("serve: %v", err)
+		for range 2 {
+			if err := <-served; err != nil {
+				t.Errorf("serve: %v", err)
+			}
 		}
 		cancel()
 		background.Wait()

@@ -21,6 +21,16 @@
 //		if refusal := cache.Recheck(ctx, identity); refusal != nil { cut it }
 //	})
 //
+// A change between Authenticate and the moment at which the session is known to
+// the subscriber reaches nobody: Recheck once more when it is.
+//
+// What a certificate must fulfil is written at judgeChain and judgeThumbprint,
+// and all who are refused are told the same by Refusal.Public.
+//
+// NewServiceAPI and NewResourceManager serve Azure's registry REST API and a
+// subset of its resource manager. RegistryCommand, CACommand and HubCommand are
+// the command line's.
+//
 // The package does no TLS and owns no connection: possession of a certificate's
 // key is proven by the handshake before a chain gets here.
 package registry
