@@ -26,7 +26,7 @@ up: build $(ENGINE) ## run the whole stack with a live demo fleet (Ctrl-C stops 
 
 build: ## build bin/hubscope
 	@mkdir -p bin
-	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/hubscope ./deploy/hubscope
+	go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/hubscope ./deploy/hubscope
 
 test: build $(NPM_STAMPS) ## run every test, and print the slowest
 	@code=0; go tool gotestsum --format pkgname --format-hide-empty-pkg --jsonfile .stamp/test.json -- -p 2 -timeout $(TEST_TIMEOUT) ./... || code=$$?; \
