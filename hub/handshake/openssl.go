@@ -156,13 +156,18 @@ func (l *libssl) newContext(policy *Policy, certs *Certificates) (ctx uintptr, e
 	set("TLS 1.3 tickets", l.ctxTickets, 0)
 	set("lowest version", l.ctxCtrl, ctrlMinVersion, uintptr(policy.MinVersion), 0)
 	set("highest version", l.ctxCtrl, ctrlMaxVersion, uintptr(VersionTLS13), 0)
-	if len(policy.Suites) > 0 {
-		text("cipher list", l.suiteList(policy.Suites), l.ctxCipherList)
+	suites := func(what string, ids []uint16, fn uintptr) {
+		if err == nil && len(ids) > 0 {
+			var list string
+			if list, err = l.suiteList(ids); err == nil {
+				text(what, list, fn)
+			}
+		}
 	}
-	text("TLS 1.3 suites", l.suiteList(suites13), l.ctxSuites13)
-	if text("groups", "X25519MLKEM768:"+sslGroups, l.ctxCtrl, ctrlGroups, 0); err != nil {
-		err = nil // OpenSSL before 3.5 has no ML-KEM
-		text("groups", sslGroups, l.ctxCtrl, ctrlGroups, 0)
+	suites("suites", policy.Suites, l.ctxCipherList)
+	suites("TLS 1.3 suites", suites13, l.ctxSuites13)
+	if l.setText("X25519MLKEM768:"+sslGroups, l.ctxCtrl, ctx, ctrlGroups, 0) != nil {
+		text("groups", sslGroups, l.ctxCtrl, ctrlGroups, 0) // OpenSSL before 3.5 has no ML-KEM
 	}
 	var algorithms []string
 	for _, id := range sslSignatures {
@@ -202,24 +207,21 @@ const sslGroups = "X25519:P-256:P-384:P-521"
 
 // sslSignatures are what the server signs with and takes of clients, best first.
 // Legacy hubs add the two with SHA-1.
-var (
-	sslSignatures = []uint16{
-		0x0403, 0x0503, 0x0603, 0x0807, 0x0804, 0x0805, 0x0806, 0x0809, 0x080A, 0x080B, 0x0401, 0x0501, 0x0601,
-	}
-	sslSignaturesSHA1 = []uint16{0x0203, 0x0201}
-)
+var sslSignatures = []uint16{
+	0x0403, 0x0503, 0x0603, 0x0807, 0x0804, 0x0805, 0x0806, 0x0809, 0x080A, 0x080B, 0x0401, 0x0501, 0x0601,
+}
 
-// suiteList returns OpenSSL's names of suites, in their order. A name that it
-// does not have makes the list invalid, and so the context fail: this never
-// serves less than the policy says without a word.
-func (l *libssl) suiteList(suites []uint16) string {
+// suiteList returns OpenSSL's names of suites, in their order. OpenSSL itself
+// passes over names that it does not know; a library that lacks a suite is an
+// error here, so that a hub never serves less than its policy without a word.
+func (l *libssl) suiteList(suites []uint16) (string, error) {
 	names := make([]string, len(suites))
 	for i, id := range suites {
 		if names[i] = l.cipherName(SuiteName(id)); names[i] == "(NONE)" {
-			names[i] = SuiteName(id)
+			return "", fmt.Errorf("%s does not have %s", l.version, SuiteName(id))
 		}
 	}
-	return strings.Join(names, ":")
+	return strings.Join(names, ":"), nil
 }
 
 // useCertificate gives a context a chain and its key. The key's bytes pass
@@ -312,7 +314,11 @@ func (e *sslEngine) accept(t *Transport, hello *Hello, choice Choice, v *Verdict
 	c, err := e.open(ctx, t)
 	runtime.KeepAlive(choice.Certificates)
 	if err == nil && v.narrow && len(v.Suites) > 0 {
-		if err = e.lib.setText(e.lib.suiteList(v.Suites), e.lib.sslSuites, c.ssl); err != nil {
+		var list string
+		if list, err = e.lib.suiteList(v.Suites); err == nil {
+			err = e.lib.setText(list, e.lib.sslSuites, c.ssl)
+		}
+		if err != nil {
 			c.free()
 		}
 	}

@@ -1025,3 +1025,19 @@ func TestTokenKey(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestMissingSuite has a policy that the library cannot serve whole: no context
+// is made, rather than one that serves less.
+func TestMissingSuite(t *testing.T) {
+	t.Parallel()
+	a := needSSL(t)
+	policy := &Policy{MinVersion: VersionTLS12, Suites: []uint16{0xC02F, 0xC0B0}}
+	if err := a.Prepare(policy, testAuthority().certs); err == nil || !strings.Contains(err.Error(), "does not have TLS_ECCPWD_WITH_AES_128_GCM_SHA256") {
+		t.Errorf("Prepare: %v", err)
+	}
+	for _, policy := range []*Policy{Strict(), Legacy(), tls13Policy} {
+		if err := a.Prepare(policy, testAuthority().certs); err != nil {
+			t.Errorf("%s: %v", policyWords(policy), err)
+		}
+	}
+}
