@@ -284,7 +284,7 @@ func explain(err error, hello *Hello, policy *Policy, v *Verdict, r *Report) *Fa
 		}
 	case r.Missing != "" && !isClosed(err) && !isTimeout(err):
 		f.Reason = ReasonOffer
-		f.Description = "client needs " + r.Missing + ", which this hub serves only with libssl, and libssl was not found"
+		f.Description = "client needs " + r.Missing + ", which only OpenSSL serves, and the hub has none that it can use"
 	case isTimeout(err):
 		f.Reason, f.Description = ReasonTimeout, "the client did not finish the handshake in time"
 	case isClosed(err):

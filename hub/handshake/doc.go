@@ -19,6 +19,13 @@
 // Policy is set in each engine's own configuration too: a ClientHello that is
 // read wrongly here can be described wrongly but never weakens a connection.
 //
+// There are two engines. crypto/tls serves what it can. OpenSSL 3, the system's
+// libssl called without cgo, serves what it lacks and a client asks for: the two
+// recommended suites with CBC and SHA-384, max_fragment_length, and on legacy
+// hubs finite-field Diffie-Hellman, RSA_WITH_AES_256_CBC_SHA256 and SHA-1
+// signatures. [Acceptor.SecondEngine] tells whether there is one; without it the
+// rest is served all the same, and [Report.Missing] names what was wanted.
+//
 // The engines request a client certificate and verify that the client holds its
 // key. They do not judge the certificate: a device with an expired or unknown
 // one must finish the handshake so that it can be named. That judgement is

@@ -835,6 +835,16 @@ func TestSSLEnds(t *testing.T) {
 			}
 		}
 	})
+	t.Run("alert", func(t *testing.T) {
+		for _, version := range []uint16{VersionTLS12, VersionTLS13} {
+			client, server := sslPair(t, a, version)
+			go client.Read(make([]byte, 10)) // takes offence at this, and says so
+			server.Transport().Write(append([]byte{recordApplicationData, 3, 3, 0, 100}, make([]byte, 100)...))
+			if _, err := server.Read(make([]byte, 10)); err == nil || server.AlertReceived().String() != "bad_record_mac" {
+				t.Errorf("Read: %v, alert %q", err, server.AlertReceived())
+			}
+		}
+	})
 	t.Run("reset", func(t *testing.T) {
 		client, server := sslPair(t, a, VersionTLS13)
 		client.NetConn().(*net.TCPConn).SetLinger(0)
