@@ -85,6 +85,8 @@ type gen struct {
 	taken map[string]int // names given out
 	b     *block         // the SELECT that expressions are written for
 	vars  int            // lambda variables given out
+	// scanStates reads the states of a scan while its steps are written.
+	scanStates func(*plan.ScanRef) val
 	// place numbers the rows for aggregates that keep their order, "" if they have
 	// none.
 	place string
@@ -185,10 +187,10 @@ func (g *gen) stored(name string) bool {
 func variableName(name string) bool {
 	switch name {
 	case "x", "y", "i", "j", "k", "m", "p", "q", "f", "t", "u", "v", "w", "acc",
-		"fy", "fs", "fi", "fv", "fr", "qv", "ql", "qh", "am", "av", "pr":
+		"a", "e", "r", "rec", "b", "h", "s", "fy", "fs", "fi", "fv", "fr", "qv", "ql", "qh", "am", "av", "pr":
 		return true
 	}
-	if len(name) < 2 || name[0] != 'x' {
+	if len(name) < 2 || name[0] != 'x' && name[0] != 'a' {
 		return false
 	}
 	for _, c := range name[1:] {

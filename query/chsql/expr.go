@@ -36,7 +36,7 @@ func (g *gen) expr(x plan.Expr) val {
 	case *plan.ArrayQuery:
 		return g.arrayQuery(x)
 	case *plan.ScanRef:
-		return g.use(x.ID)
+		return g.scanStates(x)
 	}
 	panic(fmt.Sprintf("chsql: no SQL for expression %T", x))
 }

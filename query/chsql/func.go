@@ -91,6 +91,11 @@ var internalFunctions = map[string]function{
 		n, _ := a[1].constInt()
 		return call(kString, false, "arrayElement("+a[0].sql+", "+itoa(n)+")")
 	},
+	"bag kinds": func(g *gen, c *plan.Call, a []val) val {
+		kind := "transform(substring(x.2, 1, 1), ['\"', 't', 'f', '{', '[', 'n'], ['string', 'bool', 'bool', 'dynamic', 'dynamic', 'null'], if(match(x.2, '[.eE]'), 'real', 'long'))"
+		pairs := "arrayFilter(x -> x.2 != 'null', JSONExtractKeysAndValuesRaw(" + nonNull(g.json(a[0])) + "))"
+		return val{k: kArray, elem: kString, sql: "arrayMap(x -> concat(" + kind + ", ':', x.1), " + pairs + ")"}
+	},
 	"matched": func(g *gen, c *plan.Call, a []val) val {
 		return call(kCond, false, "notEmpty("+a[0].sql+")")
 	},

@@ -41,8 +41,13 @@ var convertFunctions = map[string]function{
 		return v
 	},
 	"dynamic_to_json": func(g *gen, c *plan.Call, a []val) val {
-		v := g.json(a[0])
-		return call(kString, false, "ifNull("+v.sql+", '')")
+		// Keys in order, at the depths that occur.
+		v := g.named("json", g.json(a[0]))
+		sorted := func(x, in string) string {
+			return "multiIf(startsWith(" + x + ", '{'), concat('{', arrayStringConcat(arrayMap(w -> concat(toJSONString(w.1), ':', " + in + "), arraySort(JSONExtractKeysAndValuesRaw(" + x + "))), ','), '}'), " + x + ")"
+		}
+		sql := sorted("ifNull("+v.sql+", '')", sorted("w.2", sorted("w.2", "w.2")))
+		return call(kString, false, sql)
 	},
 	"tohex": func(g *gen, c *plan.Call, a []val) val {
 		bits := "UInt64"
@@ -83,8 +88,10 @@ var convertFunctions = map[string]function{
 		v := g.json(a[0])
 		return call(kString, false, "transform(toString(JSONType(ifNull("+v.sql+", 'null'))), ['Array', 'Object', 'String', 'Int64', 'UInt64', 'Double', 'Bool', 'Null'], ['array', 'dictionary', 'string', 'long', 'long', 'double', 'bool', 'null'], 'null')")
 	},
-	"url_encode":             onText("replaceAll(encodeURLComponent({}), '%20', '+')"),
-	"url_encode_component":   onText("encodeURLComponent({})"),
+	"url_encode": func(g *gen, c *plan.Call, a []val) val {
+		return call(kString, false, "replaceAll("+escaped(g.str(a[0]).sql)+", '%20', '+')")
+	},
+	"url_encode_component":   func(g *gen, c *plan.Call, a []val) val { return call(kString, false, escaped(g.str(a[0]).sql)) },
 	"url_decode":             onText("decodeURLComponent(replaceAll({}, '+', ' '))"),
 	"base64_encode_tostring": onText("base64Encode({})"),
 	"base64_decode_tostring": func(g *gen, c *plan.Call, a []val) val {
@@ -132,6 +139,12 @@ var convertFunctions = map[string]function{
 	"parse_urlquery": func(g *gen, c *plan.Call, a []val) val {
 		return call(kJSON, false, "concat('{\"Query Parameters\":', "+queryBag("replaceRegexpOne("+g.str(a[0]).sql+", '^\\\\?', '')")+", '}')")
 	},
+}
+
+// escaped writes a text with all but letters, digits and -_.!~*() as %xx, in
+// lower case as .NET does.
+func escaped(sql string) string {
+	return "arrayStringConcat(arrayMap(x -> if(length(x) = 3 AND startsWith(x, '%'), lower(x), x), extractAll(encodeURLComponent(" + sql + "), '%[0-9A-F]{2}|[^%]+')))"
 }
 
 // queryBag writes the parameters of a URL query as JSON.

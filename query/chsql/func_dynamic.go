@@ -123,13 +123,8 @@ var dynamicFunctions = map[string]function{
 		}
 		return bagOf(g, "arrayConcat("+strings.Join(parts, ", ")+")")
 	},
-	"bag_pack": bagPack,
-	"bag_remove_keys": func(g *gen, c *plan.Call, a []val) val {
-		h := g.hoist(val{sql: nonNull(g.json(a[0])), k: kText})
-		keys := g.strings(a[1])
-		// $.a.b removes a key inside another: one level of nesting is a bag of its own.
-		return call(kJSON, true, "if(JSONType("+h.sql+") = 'Object', "+pairsJSON("arrayFilter(x -> NOT has("+keys.sql+", x.1), JSONExtractKeysAndValuesRaw("+h.sql+"))")+", NULL)")
-	},
+	"bag_pack":        bagPack,
+	"bag_remove_keys": bagRemoveKeys,
 	"bag_set_key": func(g *gen, c *plan.Call, a []val) val {
 		h := g.hoist(val{sql: nonNull(g.json(a[0])), k: kText})
 		value := g.json(a[2])
@@ -297,8 +292,9 @@ var dynamicFunctions = map[string]function{
 		}
 		return val{k: kArray, elem: kJSON, sql: "arrayMap(i -> concat('[', arrayStringConcat([" + strings.Join(elems, ", ") + "], ','), ']'), range(1, " + n + " + 1))"}
 	},
-	"array_sort_asc":  func(g *gen, c *plan.Call, a []val) val { return nullOf(kJSON) },
-	"array_sort_desc": func(g *gen, c *plan.Call, a []val) val { return nullOf(kJSON) },
+	// With one array they are values, with more of them see multiFunctions.
+	"array_sort_asc":  func(g *gen, c *plan.Call, a []val) val { return arraySort(g, c, a, false)[0] },
+	"array_sort_desc": func(g *gen, c *plan.Call, a []val) val { return arraySort(g, c, a, true)[0] },
 }
 
 func joinSQL(a []val) string {
@@ -440,4 +436,55 @@ func treepath(g *gen, v val) val {
 	step := "arrayDistinct(arrayFlatten(arrayMap(p -> arrayConcat([p], multiIf(JSONType(p.2) = 'Object', arrayMap(x -> (concat(p.1, '[\\'', x.1, '\\']'), x.2), JSONExtractKeysAndValuesRaw(p.2)), JSONType(p.2) = 'Array', arrayMap(x -> (concat(p.1, '[0]'), x), JSONExtractArrayRaw(p.2)), [])), acc)))"
 	sql := "arrayFold((acc, i) -> " + step + ", range(8), [('', " + h.sql + ")])"
 	return val{k: kArray, elem: kString, sql: "arrayDistinct(arrayFilter(x -> x != '', arrayMap(x -> x.1, " + sql + ")))"}
+}
+
+// bagRemoveKeys drops keys. Constant names may be paths such as $.a.b, which drop
+// a key of a bag inside.
+func bagRemoveKeys(g *gen, c *plan.Call, a []val) val {
+	h := g.hoist(val{sql: nonNull(g.json(a[0])), k: kText})
+	keys := g.strings(a[1])
+	plainKeys := "arrayFilter(x -> NOT has(" + keys.sql + ", x.1), JSONExtractKeysAndValuesRaw(" + h.sql + "))"
+	if a[1].c != nil {
+		var paths [][]string
+		for _, k := range plan.StringElements(a[1].c.Text) {
+			if steps, ok := jsonPath(k); ok && strings.HasPrefix(k, "$.") {
+				var names []string
+				for _, s := range steps {
+					names = append(names, s.key)
+				}
+				paths = append(paths, names)
+			} else {
+				paths = append(paths, []string{k})
+			}
+		}
+		plainKeys = removePaths(h.sql, paths)
+	}
+	return call(kJSON, true, "if(JSONType("+h.sql+") = 'Object', "+pairsJSON(plainKeys)+", NULL)")
+}
+
+// removePaths writes the pairs of a bag without those at some paths.
+func removePaths(bag string, paths [][]string) string {
+	var drop []string
+	deeper := map[string][][]string{}
+	var order []string
+	for _, p := range paths {
+		if len(p) == 1 {
+			drop = append(drop, quote(p[0]))
+			continue
+		}
+		if len(p) > 1 {
+			if deeper[p[0]] == nil {
+				order = append(order, p[0])
+			}
+			deeper[p[0]] = append(deeper[p[0]], p[1:])
+		}
+	}
+	pairs := "JSONExtractKeysAndValuesRaw(" + bag + ")"
+	if len(drop) > 0 {
+		pairs = "arrayFilter(x -> x.1 NOT IN (" + strings.Join(drop, ", ") + "), " + pairs + ")"
+	}
+	for _, key := range order {
+		pairs = "arrayMap(x -> if(x.1 = " + quote(key) + " AND startsWith(x.2, '{'), (x.1, " + let("w", "x.2", pairsJSON(removePaths("w", deeper[key]))) + "), x), " + pairs + ")"
+	}
+	return pairs
 }

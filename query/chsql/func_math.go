@@ -160,8 +160,23 @@ var mathFunctions = map[string]function{
 		x, p, q := g.hoist(g.num(a[0], kReal)), g.hoist(g.num(a[1], kReal)), g.hoist(g.num(a[2], kReal))
 		return call(kReal, true, "if("+x.s()+" BETWEEN 0 AND 1 AND "+p.s()+" > 0 AND "+q.s()+" > 0, exp(lgamma("+p.s()+" + "+q.s()+") - lgamma("+p.sql+") - lgamma("+q.sql+")) * pow("+x.s()+", "+p.s()+" - 1) * pow(1 - "+x.s()+", "+q.s()+" - 1), NULL)")
 	},
-	"beta_inv":   func(g *gen, c *plan.Call, a []val) val { return betaInv(g, a) },
+	"beta_inv":      func(g *gen, c *plan.Call, a []val) val { return betaInv(g, a) },
+	"convert_angle": convertUnit, "convert_energy": convertUnit, "convert_force": convertUnit, "convert_length": convertUnit,
+	"convert_mass": convertUnit, "convert_speed": convertUnit, "convert_temperature": convertUnit, "convert_volume": convertUnit,
 	"welch_test": func(g *gen, c *plan.Call, a []val) val { return welchTest(g, a) },
+}
+
+// convertUnit writes a conversion by way of the quantity's base unit.
+func convertUnit(g *gen, c *plan.Call, a []val) val {
+	known := plan.Units(c.Func.Base)
+	from, _ := a[1].constString()
+	to, _ := a[2].constString()
+	v := g.num(a[0], kReal)
+	f, t := known[from], known[to]
+	if f.Offset == 0 && t.Offset == 0 {
+		return val{sql: v.s() + " * " + float(f.Factor/t.Factor), k: kReal, null: v.null, op: true}
+	}
+	return val{sql: "(" + v.s() + " * " + float(f.Factor) + " + " + float(f.Offset-t.Offset) + ") / " + float(t.Factor), k: kReal, null: v.null, op: true}
 }
 
 func (g *gen) nextVar() int {

@@ -398,9 +398,13 @@ func score(acf, lag string) string {
 	return "greatest(0., arrayMin(arrayMap(m -> " + acf + "[toInt64(round(m * " + lag + "))], range(1, toUInt32(greatest(floor(length(" + acf + ") / " + lag + "), 1)) + 1))))"
 }
 
-// candidates writes the lags whose autocorrelation is the largest around.
+// candidates writes the lags whose autocorrelation is the largest around. At
+// least two multiples have to lie in the first half of the series, and a
+// multiple of a lag that is almost as good is none of its own.
 func candidates(acf string) string {
-	return "arrayFilter(k -> k >= 4 AND " + acf + "[k] > 0 AND " + acf + "[k] = arrayMax(arraySlice(" + acf + ", greatest(toInt64(intDiv(k + 1, 2)), 1), toInt64(k + intDiv(k, 2)) - greatest(toInt64(intDiv(k + 1, 2)), 1) + 1)), arrayEnumerate(" + acf + "))"
+	around := "arraySlice(" + acf + ", greatest(toInt64(intDiv(k + 1, 2)), 1), toInt64(k + intDiv(k, 2)) - greatest(toInt64(intDiv(k + 1, 2)), 1) + 1)"
+	smaller := "arrayExists(j -> j >= 4 AND j * 2 <= k AND modulo(k, j) = 0 AND " + acf + "[j] >= 0.8 * " + acf + "[k], arrayEnumerate(" + acf + "))"
+	return "arrayFilter(k -> k >= 4 AND k * 2 <= length(" + acf + ") AND " + acf + "[k] > 0 AND (" + acf + "[k] = arrayMax(" + around + ") OR " + acf + "[k] >= 0.95 * arrayMax(" + around + ") AND " + acf + "[k] = arrayMax(arraySlice(" + acf + ", toInt64(k) - 1, 3))) AND NOT " + smaller + ", arrayEnumerate(" + acf + "))"
 }
 
 func periodsDetect(g *gen, c *plan.Call, a []val) []val {
@@ -614,12 +618,5 @@ func arraySort(g *gen, c *plan.Call, a []val, desc bool) []val {
 	return out
 }
 
-func (g *gen) makeSeries(n *plan.MakeSeries, need set) *block { panic("todo") }
-func (g *gen) scanner(n *plan.Scanner, need set) *block       { panic("todo") }
-func (g *gen) punyDecode(v val) val                           { return v }
-func (g *gen) punyEncode(v val) val                           { return v }
-func (g *gen) punyDomain(v val, decode bool) val              { return v }
-func betaCDF(g *gen, a []val) val                             { return nullOf(kReal) }
-func betaInv(g *gen, a []val) val                             { return nullOf(kReal) }
-func welchTest(g *gen, a []val) val                           { return nullOf(kReal) }
-func captureGroups(re string) int                             { return plan.CaptureGroups(re) }
+// captureGroups is the number of groups in a regular expression.
+func captureGroups(re string) int { return plan.CaptureGroups(re) }

@@ -265,9 +265,12 @@ func indexof(g *gen, c *plan.Call, a []val) val {
 		pos := g.hoist(val{k: kLong, sql: "toInt64(positionUTF8(" + part.sql + ", " + p.sql + "))"})
 		return call(kLong, false, "if("+pos.sql+" = 0, toInt64(-1), "+pos.sql+" - 1 + "+from.sql+")")
 	}
-	x := g.variable()
-	all := g.hoist(val{k: kArray, elem: kLong, sql: "arrayFilter(" + x + " -> substringUTF8(" + part.sql + ", " + x + ", lengthUTF8(" + p.sql + ")) = " + p.sql + ", range(1, toUInt32(lengthUTF8(" + part.sql + ")) + 1))"})
-	return call(kLong, false, "if("+occurrence+" < 1 OR length("+all.sql+") < "+occurrence+", toInt64(-1), toInt64("+all.sql+"["+occurrence+"]) - 1 + "+from.sql+")")
+	// Each occurrence is looked for from behind the one before, as far as the
+	// length reaches from there.
+	size := "lengthUTF8(" + p.sql + ")"
+	next := "positionUTF8(if(" + length + " < 0, substringUTF8(" + s.sql + ", acc + 2), substringUTF8(" + s.sql + ", acc + 2, " + length + ")), " + p.sql + ")"
+	_ = size
+	return call(kLong, false, "if("+occurrence+" < 1, toInt64(-1), arrayFold((acc, i) -> if(acc = -1 AND i > 0, toInt64(-1), if("+next+" = 0, toInt64(-1), acc + toInt64("+next+"))), range(toUInt32("+occurrence+")), toInt64("+from.sql+" - 1)))")
 }
 
 func split(g *gen, c *plan.Call, a []val) val {
@@ -327,12 +330,7 @@ func extractAll(g *gen, c *plan.Call, a []val) val {
 	}
 	if len(a) == 3 {
 		if cn := a[1].c; cn != nil {
-			pick = pick[:0]
-			for _, n := range plan.Numbers(cn.Text) {
-				if n >= 0 && int(n) <= groups {
-					pick = append(pick, int(n))
-				}
-			}
+			pick = plan.Groups(re, cn.Text)
 		}
 	}
 	if len(pick) == 1 && pick[0] > 0 {

@@ -271,6 +271,17 @@ func (b *binder) parse(op *kql.ParseOp, in rel) rel {
 			switch {
 			case kind == "regex":
 				re.WriteString("(" + typePattern(t) + ")")
+			case t.Numeric() && kind == "relaxed":
+				// What is no number is skipped, and null.
+				re.WriteString(`(\s*` + typePattern(t) + `\s*|.*?)`)
+				if last {
+					re.WriteString("$")
+				}
+			case t.Numeric():
+				re.WriteString(`(\s*` + typePattern(t) + `\s*)`)
+				if last {
+					re.WriteString("$")
+				}
 			case last:
 				re.WriteString("(.*)$")
 			default:

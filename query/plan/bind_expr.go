@@ -29,7 +29,8 @@ func (b *binder) expr(e kql.Expr) Expr {
 		}
 		return literal(e)
 	case *kql.Dynamic:
-		return &Const{T: Dynamic, Null: isNullLit(e.Value), Text: string(appendDynamic(nil, e.Value))}
+		value := b.dynamicLiterals(e.Value)
+		return &Const{T: Dynamic, Null: isNullLit(value), Text: string(appendDynamic(nil, value))}
 	case *kql.Ref:
 		return b.ref(e)
 	case *kql.Unary:
@@ -81,6 +82,43 @@ func (b *binder) lateLiteral(e *kql.Literal) *Const {
 		return &Const{T: Datetime, Int: ticks}
 	}
 	return nil
+}
+
+// dynamicLiterals reads the late literals inside dynamic(...).
+func (b *binder) dynamicLiterals(e kql.Expr) kql.Expr {
+	switch e := e.(type) {
+	case *kql.Literal:
+		if e.Problem == "" {
+			return e
+		}
+		if c := b.lateLiteral(e); c != nil {
+			l := *e
+			l.Problem, l.Int = "", c.Int
+			return &l
+		}
+		b.errorf(e.Span, CodeArguments, "%s", e.Problem)
+	case *kql.Dynamic:
+		return b.dynamicLiterals(e.Value)
+	case *kql.Array:
+		for i := range e.Items {
+			if x := b.dynamicLiterals(e.Items[i]); x != e.Items[i] {
+				a := *e
+				a.Items = append([]kql.Expr(nil), e.Items...)
+				a.Items[i] = x
+				return b.dynamicLiterals(&a)
+			}
+		}
+	case *kql.Object:
+		for i, f := range e.Fields {
+			if x := b.dynamicLiterals(f.Value); x != f.Value {
+				o := *e
+				o.Fields = append([]*kql.Field(nil), e.Fields...)
+				o.Fields[i] = &kql.Field{Span: f.Span, Name: f.Name, Value: x}
+				return b.dynamicLiterals(&o)
+			}
+		}
+	}
+	return e
 }
 
 func isNullLit(e kql.Expr) bool {
@@ -542,6 +580,14 @@ func pathHint(t Type) string {
 }
 
 func (b *binder) index(e *kql.Index) Expr {
+	if c, ok := kql.Unparen(e.X).(*kql.Call); ok && len(c.Args) > 1 {
+		// f(...)[n] of a function with several values is the n-th of them.
+		if n, ok := kql.Unparen(e.Index).(*kql.Literal); ok && (c.Func.Text == "array_sort_asc" || c.Func.Text == "array_sort_desc" || components[c.Func.Text] != nil) && n.Kind == kql.LongLit {
+			if outs := b.callMulti(c); n.Int >= 0 && int(n.Int) < len(outs) && len(outs) > 1 {
+				return outs[n.Int].x
+			}
+		}
+	}
 	x := b.expr(e.X)
 	if t := x.Type(); t != Dynamic && t != Unknown {
 		b.errorf(e.Index.Range(), CodeType, "a value of type %s has no elements", t).Hint = pathHint(t)

@@ -491,13 +491,26 @@ func CaptureGroups(re string) int {
 	return parsed.MaxCap()
 }
 
-// Numbers returns the whole numbers in a JSON array.
-func Numbers(text string) []int64 {
+// Groups returns the groups of a regular expression that a JSON array names, by
+// number or by name.
+func Groups(re, text string) []int {
+	parsed, err := syntax.Parse(re, syntax.Perl)
+	if err != nil {
+		return nil
+	}
+	names := parsed.CapNames()
 	elems, _ := jsonElements(text)
-	var out []int64
+	var out []int
 	for _, e := range elems {
-		if n, ok := constInt(e); ok {
-			out = append(out, n)
+		if n, ok := constInt(e); ok && n >= 0 && int(n) < len(names) {
+			out = append(out, int(n))
+		}
+		if c, ok := e.(*Const); ok && c.T == String {
+			for i, name := range names {
+				if i > 0 && name == c.Text {
+					out = append(out, i)
+				}
+			}
 		}
 	}
 	return out
@@ -520,4 +533,16 @@ func ParseJSON(s string) *Const {
 		return &Const{T: Dynamic, Text: text, Null: text == "null"}
 	}
 	return &Const{T: Dynamic, Text: string(AppendJSONString(nil, s))}
+}
+
+// StringElements returns the strings in a JSON array.
+func StringElements(text string) []string {
+	elems, _ := jsonElements(text)
+	var out []string
+	for _, e := range elems {
+		if c, ok := e.(*Const); ok && c.T == String {
+			out = append(out, c.Text)
+		}
+	}
+	return out
 }
