@@ -37,8 +37,7 @@ type Conn struct {
 // attempt is what an event says of credentials.
 type attempt struct {
 	claimed, module string
-	auth, issuer    string
-	ca              string
+	auth, ca        string
 	sdk, agent      string
 }
 

@@ -86,6 +86,18 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Said once, here: each event that it concerns says it again.
+	if version, err := acceptor.SecondEngine(); err != nil {
+		config.Logger.Warn("without libssl some cipher suites and max_fragment_length are not served", "error", err)
+	} else {
+		config.Logger.Info("second TLS engine", "openssl", version)
+		for _, p := range []*handshake.Policy{handshake.Strict(), handshake.Legacy()} {
+			if err := acceptor.Prepare(p, config.Certificates("")); err != nil {
+				config.Logger.Warn("libssl cannot serve with these certificates", "error", err)
+				break
+			}
+		}
+	}
 	s := &Server{
 		config:    config,
 		log:       config.Logger,

@@ -10,7 +10,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"sync"
@@ -82,63 +81,6 @@ func sign(cn string, pub crypto.PublicKey, parent *x509.Certificate, key crypto.
 func (a *authority) issue(cn string, key crypto.Signer) tls.Certificate {
 	leaf := sign(cn, key.Public(), a.cert, a.key, false)
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
-}
-
-// acceptOne serves one connection and returns its address, and a function that
-// waits for its report. A connection that comes about is echoed until it ends.
-func acceptOne(t *testing.T, config Config, choice Choice) (addr string, report func() (*Report, *Transport, *Conn)) {
-	t.Helper()
-	a, err := New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if choice.Policy == nil {
-		choice.Policy = Strict()
-	}
-	if choice.Certificates == nil {
-		choice.Certificates = testAuthority().certs
-	}
-	var r *Report
-	var conn *Conn
-	var transport *Transport
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer ln.Close()
-		nc, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		transport = NewTransport(nc)
-		if conn, r = a.Accept(transport, func(*Hello) Choice { return choice }); conn == nil {
-			return
-		}
-		defer conn.Close()
-		buf := make([]byte, 1024)
-		for {
-			n, err := conn.Read(buf)
-			if err != nil {
-				return
-			}
-			conn.Write(buf[:n])
-		}
-	}()
-	t.Cleanup(func() { ln.Close(); <-done })
-	return ln.Addr().String(), func() (*Report, *Transport, *Conn) {
-		select {
-		case <-done:
-		case <-time.After(20 * time.Second):
-			t.Fatal("the server did not end")
-		}
-		if r == nil {
-			t.Fatal("no report")
-		}
-		return r, transport, conn
-	}
 }
 
 // needTool skips a test on a bare machine, but not in CI.
