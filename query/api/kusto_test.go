@@ -201,7 +201,7 @@ func TestKustoManagement(t *testing.T) {
 // TestKustoRaw checks what clients in other languages rely on.
 func TestKustoRaw(t *testing.T) {
 	url := serve(t, openRunner(t), Config{})
-	status, header, body := send(t, "GET", url+"/v1/rest/auth/metadata", "")
+	status, _, body := send(t, "GET", url+"/v1/rest/auth/metadata", "")
 	if status != 404 || body != "" {
 		t.Errorf("auth metadata: %d %q", status, body)
 	}
@@ -209,7 +209,7 @@ func TestKustoRaw(t *testing.T) {
 		`{"Options":{"servertimeout":"00:01:00","queryconsistency":"strongconsistency"},"Parameters":{"a":"5"}}`,
 		quote(`{"Options":{},"Parameters":{"a":"long(5)"}}`),
 	} {
-		status, header, body = send(t, "POST", url+"/v1/rest/query", `{"db":"NetDefaultDB","csl":"declare query_parameters(a:long); print a","properties":`+properties+`}`,
+		status, header, body := send(t, "POST", url+"/v1/rest/query", `{"db":"NetDefaultDB","csl":"declare query_parameters(a:long); print a","properties":`+properties+`}`,
 			"x-ms-client-request-id", "KNC;1")
 		if status != 200 || !strings.Contains(body, `"Rows":[[5]]`) || header.Get("x-ms-client-request-id") != "KNC;1" || header.Get("x-ms-activity-id") == "" {
 			t.Errorf("%d %v %s", status, header, body)

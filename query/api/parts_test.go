@@ -152,3 +152,12 @@ func TestParseTimespan(t *testing.T) {
 		}
 	}
 }
+
+func instantForTest(t *testing.T) time.Time {
+	t.Helper()
+	when, err := instant("now", "2026-11-22T12:00:00Z")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return when
+}

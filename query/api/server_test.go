@@ -475,7 +475,7 @@ func TestClientErrors(t *testing.T) {
 	if _, err := (&Client{URL: "http://127.0.0.1:1"}).Query(t.Context(), QueryRequest{Query: "T"}, nil); err == nil || !strings.Contains(err.Error(), "http://127.0.0.1:1") {
 		t.Errorf("%v", err)
 	}
-	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", 502) }))
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }))
 	defer other.Close()
 	if _, err := (&Client{URL: other.URL}).Query(t.Context(), QueryRequest{Query: "T"}, nil); err == nil || !strings.Contains(err.Error(), "502") {
 		t.Errorf("%v", err)
