@@ -609,13 +609,26 @@ func (g *gen) percentile(a *plan.Agg, args []val, weighted bool) val {
 	return call(k, true, sql)
 }
 
-// buildSchema collects the types of the fields of all bags, one level deep and
-// one for the elements of arrays.
+// buildSchema collects the types of all values: scalars by name, bags key by key,
+// the elements of arrays as `indexer`.
 func (g *gen) buildSchema(agg func(string, ...string) string, v val) val {
-	j := g.hoist(val{sql: nonNull(g.json(v)), k: kText})
-	kindOf := "transform(toString(JSONType(x.2)), ['String', 'Int64', 'UInt64', 'Double', 'Bool', 'Object', 'Array'], ['\"string\"', '\"long\"', '\"long\"', '\"double\"', '\"bool\"', '{}', '{}'], 'null')"
-	pairs := agg("groupUniqArrayArray", "arrayMap(x -> (x.1, "+kindOf+"), JSONExtractKeysAndValuesRaw("+j.sql+"))")
-	h := g.hoist(val{k: kArray, sql: "arraySort(" + pairs + ")"})
-	keys := "arrayDistinct(arrayMap(x -> x.1, " + h.sql + "))"
-	return call(kJSON, false, "concat('{', arrayStringConcat(arrayMap(k -> concat(toJSONString(k), ':', if(arrayCount(x -> x.1 = k, "+h.sql+") = 1, arrayFirst(x -> x.1 = k, "+h.sql+").2, concat('[', arrayStringConcat(arrayMap(x -> x.2, arrayFilter(x -> x.1 = k, "+h.sql+")), ','), ']'))), "+keys+"), ','), '}')")
+	j := g.json(v)
+	all := g.named("values", val{k: kArray, elem: kJSON, sql: agg("groupArray", j.sql)})
+	return call(kJSON, false, g.schemaOf(all.sql, 4))
+}
+
+func (g *gen) schemaOf(values string, depth int) string {
+	x, k, all := g.variable(), g.variable(), g.variable()
+	scalar := "transform(toString(JSONType(" + x + ")), ['String', 'Int64', 'UInt64', 'Double', 'Bool'], ['\"string\"', '\"long\"', '\"long\"', '\"double\"', '\"bool\"'], '')"
+	parts := "arrayFilter(" + x + " -> " + x + " != '', arraySort(arrayDistinct(arrayMap(" + x + " -> " + scalar + ", " + all + "))))"
+	if depth > 0 {
+		pairs := "arrayFlatten(arrayMap(" + x + " -> JSONExtractKeysAndValuesRaw(" + x + "), arrayFilter(" + x + " -> startsWith(" + x + ", '{'), " + all + ")))"
+		p := g.variable()
+		of := "arrayMap(" + x + " -> " + x + ".2, arrayFilter(" + x + " -> " + x + ".1 = " + k + ", " + p + "))"
+		bag := "concat('{', arrayStringConcat(arrayMap(" + k + " -> concat(toJSONString(" + k + "), ':', " + g.schemaOf(of, depth-1) + "), arrayDistinct(arrayMap(" + x + " -> " + x + ".1, " + p + "))), ','), '}')"
+		elems := "arrayFlatten(arrayMap(" + x + " -> JSONExtractArrayRaw(" + x + "), arrayFilter(" + x + " -> startsWith(" + x + ", '['), " + all + ")))"
+		parts = "arrayConcat(" + parts + ", if(arrayExists(" + x + " -> startsWith(" + x + ", '{'), " + all + "), [" + let(p, pairs, bag) + "], emptyArrayString()), if(arrayExists(" + x + " -> startsWith(" + x + ", '['), " + all + "), [concat('{\"`indexer`\":', " + g.schemaOf(elems, depth-1) + ", '}')], emptyArrayString()))"
+	}
+	list := g.variable()
+	return let(all, values, let(list, parts, "if(length("+list+") = 1, "+list+"[1], concat('[', arrayStringConcat("+list+", ','), ']'))"))
 }

@@ -392,8 +392,8 @@ func (g *gen) toDatetime(v val) val {
 			}
 		}
 		// Text without a separator is a number, not a date, except a bare year.
-		h := g.hoist(v)
-		return call(kDatetime, true, "if(match("+h.sql+", '^\\\\s*[0-9]{5,}\\\\s*$'), NULL, parseDateTime64BestEffortUSOrNull("+h.sql+", 7, 'UTC'))")
+		h := g.hoist(val{k: v.k, null: v.null, sql: "trim(BOTH ' \\t\\r\\n' FROM " + v.sql + ")"})
+		return call(kDatetime, true, "if(match("+h.sql+", '^[0-9]{5,}$'), NULL, parseDateTime64BestEffortUSOrNull("+h.sql+", 7, 'UTC'))")
 	case kInt, kLong, kReal, kDecimal:
 		t := g.hoist(g.num(v, kLong))
 		return call(kDatetime, true, "if("+t.sql+" BETWEEN 0 AND "+itoa(plan.MaxDatetimeTicks)+", "+fromTicks("("+t.s()+" - "+itoa(plan.UnixEpochTicks)+")")+", NULL)")

@@ -101,7 +101,7 @@ var internalFunctions = map[string]function{
 	},
 	"key value": func(g *gen, c *plan.Call, a []val) val {
 		m := g.hoist(val{sql: "extractGroups(" + a[0].sql + ", " + a[1].sql + ")", k: kArray, elem: kString})
-		sql := "if(" + m.sql + "[1] != '', " + m.sql + "[1], " + m.sql + "[2])"
+		sql := "if(" + m.sql + "[1] != '', " + m.sql + "[1], trim(BOTH ' ' FROM " + m.sql + "[2]))"
 		if escape, _ := a[2].constString(); escape != "" {
 			sql = "replaceRegexpAll(" + sql + ", " + quote(quoteRegex(escape)+"(.)") + ", '\\\\1')"
 		}

@@ -341,16 +341,18 @@ func datetimeDiff(g *gen, c *plan.Call, a []val) val {
 	return call(kLong, null, side(l)+" - "+side(r)).infix()
 }
 
+// shiftZone moves a datetime between UTC and the time of a zone.
 func shiftZone(g *gen, a []val, local bool) val {
-	v, zone := g.toDatetime(a[0]), g.str(a[1])
-	f := "toUTCTimestamp"
+	v, zone := g.hoist(g.toDatetime(a[0])), g.hoist(g.str(a[1]))
+	// The clock of a zone is the text of the time in it.
+	clock := func(x string) string { return "toDateTime64(toString(" + x + ", " + zone.sql + "), 7, 'UTC')" }
 	if local {
-		f = "fromUTCTimestamp"
+		return call(kDatetime, v.null, clock(v.sql))
 	}
-	if !local {
-		return call(kDatetime, v.null, "toDateTime64("+f+"("+v.sql+", "+zone.sql+"), 7, 'UTC')")
-	}
-	return call(kDatetime, v.null, "toDateTime64("+f+"("+v.sql+", "+zone.sql+"), 7, 'UTC')")
+	ticks := func(x string) string { return "reinterpretAsInt64(" + x + ")" }
+	// The offset at the local time taken for UTC is a guess; that at the guess counts.
+	guess := g.hoist(val{k: kDatetime, null: v.null, sql: fromTicks(ticks(v.sql) + " * 2 - " + ticks(clock(v.sql)))})
+	return call(kDatetime, v.null, fromTicks(ticks(v.sql)+" + "+ticks(guess.sql)+" - "+ticks(clock(guess.sql))))
 }
 
 // formatDatetime writes a datetime by Kusto's letters: y M d h H m s f F tt, each

@@ -158,7 +158,7 @@ var mathFunctions = map[string]function{
 	"beta_cdf":          func(g *gen, c *plan.Call, a []val) val { return betaCDF(g, a) },
 	"beta_pdf": func(g *gen, c *plan.Call, a []val) val {
 		x, p, q := g.hoist(g.num(a[0], kReal)), g.hoist(g.num(a[1], kReal)), g.hoist(g.num(a[2], kReal))
-		return call(kReal, true, "if("+x.s()+" BETWEEN 0 AND 1 AND "+p.s()+" > 0 AND "+q.s()+" > 0, exp(lgamma("+p.s()+" + "+q.s()+") - lgamma("+p.sql+") - lgamma("+q.sql+")) * pow("+x.s()+", "+p.s()+" - 1) * pow(1 - "+x.s()+", "+q.s()+" - 1), NULL)")
+		return call(kReal, true, "if("+x.s()+" BETWEEN 0 AND 1 AND "+p.s()+" > 0 AND "+q.s()+" > 0, exp(lgamma("+p.s()+" + "+q.s()+") - lgamma("+p.sql+") - lgamma("+q.sql+")) * pow("+x.s()+", "+p.s()+" - 1) * pow(1 - "+x.s()+", "+q.s()+" - 1), if(isNull("+x.sql+") OR isNull("+p.sql+") OR isNull("+q.sql+"), NULL, nan))")
 	},
 	"beta_inv":      func(g *gen, c *plan.Call, a []val) val { return betaInv(g, a) },
 	"convert_angle": convertUnit, "convert_energy": convertUnit, "convert_force": convertUnit, "convert_length": convertUnit,

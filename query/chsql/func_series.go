@@ -317,7 +317,7 @@ func fillLinear(g *gen, c *plan.Call, a []val) val {
 	}
 	// A series of whole numbers stays one.
 	whole := g.hoist(val{k: kCond, sql: "arrayAll(x -> isNull(x) OR x = trunc(x), " + s + ") AND NOT match(" + nonNullJSON(g, a[0]) + ", '[0-9]\\\\.[0-9]')"}).sql
-	line := "if(" + whole + ", round(" + s + "[f] + (" + s + "[t] - " + s + "[f]) * (i - f) / (t - f)), " + s + "[f] + (" + s + "[t] - " + s + "[f]) * (i - f) / (t - f))"
+	line := "if(" + whole + ", trunc(" + s + "[f] + (" + s + "[t] - " + s + "[f]) * (i - f) / (t - f)), " + s + "[f] + (" + s + "[t] - " + s + "[f]) * (i - f) / (t - f))"
 	body := let("f", before, let("t", after, "multiIf(f = i, x, f = 0 OR t = 0, "+ends+", "+line+")"))
 	return realArray("if(empty(" + have + "), arrayMap(x -> CAST(" + constant + ", 'Nullable(Float64)'), " + s + "), arrayMap((x, i) -> " + body + ", " + s + ", arrayEnumerate(" + s + ")))")
 }

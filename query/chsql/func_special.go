@@ -39,7 +39,7 @@ func betaInv(g *gen, v []val) val {
 	// Bisection: the function grows with its argument.
 	step := let("k", "(acc.1 + acc.2) / 2", "if("+incompleteBeta("p", "q", "k")+" < x, (k, acc.2), (acc.1, k))")
 	body := let("x", "assumeNotNull("+x+")", let("p", "assumeNotNull("+a+")", let("q", "assumeNotNull("+b+")", "arrayFold((acc, i) -> "+step+", range(60), (0., 1.)).1")))
-	return call(kReal, true, "if(isNull("+x+") OR isNull("+a+") OR isNull("+b+"), NULL, if("+x+" BETWEEN 0 AND 1 AND "+a+" > 0 AND "+b+" > 0, "+body+", nan))")
+	return call(kReal, true, "if(isNull("+x+") OR isNull("+a+") OR isNull("+b+"), NULL, multiIf("+a+" <= 0 OR "+b+" <= 0, nan, "+x+" BETWEEN 0 AND 1, "+body+", NULL))")
 }
 
 // welchTest is the two-sided p-value of Welch's t test: mean, variance and count

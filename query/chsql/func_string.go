@@ -239,6 +239,14 @@ func substring(g *gen, c *plan.Call, a []val) val {
 func indexof(g *gen, c *plan.Call, a []val) val {
 	s, p := g.str(a[0]), g.str(a[1])
 	regex := c.Func.Base == "indexof_regex"
+	if regex {
+		// No place to begin: null. (indexof-regex-function)
+		for _, v := range a[2:] {
+			if k, ok := v.constInt(); ok && k < -1 || ok && k < 0 && v.sql == a[2].sql {
+				return nullOf(kLong)
+			}
+		}
+	}
 	if len(a) == 2 && !regex {
 		return call(kLong, false, "toInt64(positionUTF8("+s.sql+", "+p.sql+")) - 1").infix()
 	}
@@ -485,7 +493,7 @@ func parsePath(g *gen, c *plan.Call, a []val) val {
 	scheme := "extract(" + s.sql + ", '^([A-Za-z][A-Za-z0-9+.-]*)://')"
 	rest := g.hoist(val{k: kString, sql: "replaceRegexpOne(" + s.sql + ", '^[A-Za-z][A-Za-z0-9+.-]*://', '')"})
 	root := "extract(" + rest.sql + ", '^([A-Za-z]:|\\\\\\\\\\\\\\\\[^\\\\\\\\/]+|/)')"
-	root = "if(" + scheme + " != '', '', extract(" + rest.sql + ", '^([A-Za-z]:)'))"
+	root = "extract(" + rest.sql + ", '^([A-Za-z]:)')"
 	dir := "replaceRegexpOne(extract(" + rest.sql + ", '^((?s:.*))[\\\\\\\\/]'), '', '')"
 	file := g.hoist(val{k: kString, sql: "extract(replaceRegexpOne(" + rest.sql + ", '^(?s:.*)[\\\\\\\\/]', ''), '^([^:]*)')"})
 	stream := "extract(replaceRegexpOne(" + rest.sql + ", '^(?s:.*)[\\\\\\\\/]', ''), ':(.*)$')"

@@ -175,7 +175,7 @@ func (g *gen) scanner(n *plan.Scanner, need set) *block {
 			}
 			counter := cur + ".2"
 			if i == 0 {
-				counter = match
+				counter = "greatest(" + cur + ".2, " + match + ")"
 			}
 			elems := []string{out, counter}
 			for q := 0; q < k; q++ {
@@ -210,7 +210,8 @@ func (g *gen) scanner(n *plan.Scanner, need set) *block {
 		match := self + ".2"
 		if i == 0 {
 			active = ""
-			match = cur + ".2 + 1"
+			// A new match begins when the one before has gone on to the next step.
+			match = "if(" + self + ".1, " + self + ".2, " + cur + ".2 + 1)"
 		}
 		branches = append(branches, active+"ifNull("+g.boolean(c).sql+", 0)", put(self, i, match, recordsOf(self, i), false), cur)
 		f := "if("

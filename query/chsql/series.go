@@ -112,7 +112,7 @@ func (g *gen) makeSeries(n *plan.MakeSeries, need set) *block {
 	all := need.with(append(append([]plan.ColID{bin}, keys...), values...)...)
 	b = g.wrap(b, all)
 	lo := ""
-	if from == "" || n.Inclusive && false {
+	if from == "" {
 		// Every series begins at its own first bin.
 		id := g.tempCol()
 		part := ""
@@ -213,27 +213,14 @@ func (g *gen) makeSeries(n *plan.MakeSeries, need set) *block {
 	b.out = append(b.out, n.Axis.Col.ID)
 	b.grouped = true
 	if len(keys) == 0 && !n.NonEmpty {
-		// Without rows there is no series.
-		b = g.wrap(b, need)
-		g.b = b
-		b2 := b
-		b2.where = append(b2.where, "notEmpty("+g.someArray(n, need)+")")
-		return b2
+		// Without keys there is one group also of no rows, which is no series.
+		id := g.tempCol()
+		g.cols[id] = g.aliased("present", val{k: kLong, sql: "toInt64(count())"})
+		b.out = append(b.out, id)
+		b = g.wrap(b, need.with(id))
+		b.where = append(b.where, g.use(id).sql+" > 0")
 	}
 	return b
-}
-
-// someArray returns an array of a series that is there.
-func (g *gen) someArray(n *plan.MakeSeries, need set) string {
-	for _, a := range n.Aggs {
-		if need.has(a.Col.ID) {
-			return g.use(a.Col.ID).sql
-		}
-	}
-	if need.has(n.Axis.Col.ID) {
-		return g.use(n.Axis.Col.ID).sql
-	}
-	return "[1]"
 }
 
 // binDown writes a bound rounded down to its bin.

@@ -731,15 +731,15 @@ func (b *binder) enter(c *kql.Call, f *function, first *rel) (*scope, bool) {
 	inner := &scope{outer: f.scope}
 	params := f.def.Params
 	used := make([]kql.Expr, len(params))
-	next := 0
+	next, offset := 0, 0
 	if first != nil {
-		next = 1
+		next, offset = 1, 1
 		if len(params) == 0 {
 			b.errorf(c.Span, CodeArguments, "function %s takes no tabular argument", f.name)
 			return nil, false
 		}
 	}
-	for _, a := range c.Args {
+	for k, a := range c.Args {
 		if n, ok := a.(*kql.Named); ok && len(n.Names) == 1 {
 			found := false
 			for i, p := range params {
@@ -751,6 +751,13 @@ func (b *binder) enter(c *kql.Call, f *function, first *rel) (*scope, bool) {
 				b.errorf(n.Names[0].Span, CodeArguments, "function %s has no parameter %q", f.name, n.Names[0].Text)
 			}
 			continue
+		}
+		// After a named argument, one without a name stands for its own place.
+		if at := k + offset; at > next {
+			next = at
+		}
+		for next < len(params) && used[next] != nil {
+			next++
 		}
 		if next >= len(params) {
 			b.errorf(a.Range(), CodeArguments, "function %s takes %s, not %d", f.name, count(len(params), "argument"), len(c.Args))

@@ -3,6 +3,7 @@ package plan
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"hubscope/query/kql"
 )
@@ -78,6 +79,22 @@ func (b *binder) lateLiteral(e *kql.Literal) *Const {
 		text = strings.TrimSuffix(text[i+1:], ")")
 	}
 	text = strings.Trim(strings.TrimSpace(text), `"'`)
+	if parts := strings.Split(text, ","); len(parts) >= 3 && len(parts) <= 7 {
+		// datetime(2026, 11, 23) lists the parts.
+		n := [7]int{0, 1, 1}
+		for i, p := range parts {
+			v, err := strconv.Atoi(strings.TrimSpace(p))
+			if err != nil {
+				return nil
+			}
+			n[i] = v
+		}
+		t := time.Date(n[0], time.Month(n[1]), n[2], n[3], n[4], n[5], n[6]*1_000_000, time.UTC)
+		if t.Year() == n[0] && int(t.Month()) == n[1] && t.Day() == n[2] {
+			return &Const{T: Datetime, Int: Ticks(t)}
+		}
+		return nil
+	}
 	if ticks, ok := ParseDatetime(text); ok {
 		return &Const{T: Datetime, Int: ticks}
 	}

@@ -251,6 +251,11 @@ func (b *binder) union(op *kql.UnionOp, in *rel) rel {
 		if c, ok := kql.Unparen(e).(*kql.Call); ok {
 			name = c.Func.Text
 		}
+		if p, ok := kql.Unparen(e).(*kql.Pipe); ok && len(p.Ops) > 0 {
+			if as, ok := p.Ops[len(p.Ops)-1].(*kql.AsOp); ok {
+				name = as.Name.Text
+			}
+		}
 		add(r, name)
 	}
 	source := ""

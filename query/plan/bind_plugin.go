@@ -153,6 +153,19 @@ func (b *binder) bagUnpack(op *kql.EvaluateOp, in rel) rel {
 			prefix = c.Text
 		}
 	}
+	types := map[string]Type{}
+	var keys []string
+	if op.Schema != nil {
+		// The query says which keys there are; the star stands for the other columns.
+		for _, c := range op.Schema.Columns {
+			key := strings.TrimPrefix(c.Name.Text, prefix)
+			if (&projection{cols: in.cols}).find(c.Name.Text) < 0 || conflict == "replace_source" {
+				keys = append(keys, key)
+				types[key] = b.typeOf(c.Type)
+			}
+		}
+		return b.unpacked(op, in, bag, keys, types, prefix, conflict)
+	}
 	// Every key with the kind of its values: the type is theirs if it is one.
 	found, ok := b.discover(in, func(in rel) (Node, Expr) {
 		pair := b.newCol("pair", Dynamic)
@@ -166,8 +179,6 @@ func (b *binder) bagUnpack(op *kql.EvaluateOp, in rel) rel {
 		b.errorf(op.Call.Span, CodeLimit, "the bags have more than %d keys", maxDiscovered)
 		return in
 	}
-	types := map[string]Type{}
-	var keys []string
 	for _, f := range found {
 		kind, key, _ := strings.Cut(f, ":")
 		if ignored[key] {
@@ -189,30 +200,28 @@ func (b *binder) bagUnpack(op *kql.EvaluateOp, in rel) rel {
 		}
 	}
 	sortStrings(keys)
-	var p projection
-	base := without(in.cols, bag.ID)
-	p.cols = append(p.cols, base...)
+	return b.unpacked(op, in, bag, keys, types, prefix, conflict)
+}
+
+// unpacked makes columns of keys of a bag. A column of that name stays, gives its
+// place, or is an error.
+func (b *binder) unpacked(op *kql.EvaluateOp, in rel, bag *Ref, keys []string, types map[string]Type, prefix, conflict string) rel {
+	p := projection{cols: append([]Column(nil), without(in.cols, bag.ID)...)}
 	var items []Item
-	var news []Column
 	for _, key := range keys {
 		name := prefix + key
-		if i := p.find(name); i >= 0 {
-			switch conflict {
-			case "keep_source":
-				continue
-			case "replace_source":
-				p.cols = append(p.cols[:i:i], p.cols[i+1:]...)
-			default:
-				b.errorf(op.Call.Span, CodeDuplicate, "bag_unpack: there is a column %q already", name).Hint = "give a prefix, or columnsConflict"
-				continue
-			}
+		i := p.find(name)
+		if i >= 0 && conflict == "keep_source" {
+			continue
+		}
+		if i >= 0 && conflict != "replace_source" {
+			b.errorf(op.Call.Span, CodeDuplicate, "bag_unpack: there is a column %q already", name).Hint = "give a prefix, or columnsConflict"
+			continue
 		}
 		c := b.newCol(name, types[key])
-		path := &Path{X: bag, Key: key}
-		items = append(items, Item{Col: c, X: b.convert(path, types[key])})
-		news = append(news, c)
+		items = append(items, Item{Col: c, X: b.convert(&Path{X: bag, Key: key}, types[key])})
+		p.add(c, true)
 	}
-	p.cols = append(p.cols, news...)
 	return rel{node: extendNode(in.node, items), cols: p.cols, ordered: in.ordered, name: in.name}
 }
 
@@ -289,8 +298,14 @@ func (b *binder) pivot(op *kql.EvaluateOp, in rel) rel {
 		}
 	}
 	text := b.convert(by, String)
-	found, ok := b.discover(in, func(in rel) (Node, Expr) { return in.node, text })
-	if !ok {
+	var found []string
+	if op.Schema != nil {
+		for _, c := range op.Schema.Columns {
+			if (&projection{cols: keys}).find(c.Name.Text) < 0 {
+				found = append(found, c.Name.Text)
+			}
+		}
+	} else if found, ok = b.discover(in, func(in rel) (Node, Expr) { return in.node, text }); !ok {
 		return rel{node: in.node, cols: keys, open: func(name string) Column { return b.newCol(name, Unknown) }}
 	}
 	if len(found) > maxDiscovered {

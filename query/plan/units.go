@@ -79,7 +79,7 @@ var units = map[string]map[string]Measure{
 		"CubicMeter": 1, "CubicCentimeter": 1e-6, "CubicDecimeter": 1e-3, "CubicHectometer": 1e6, "CubicKilometer": 1e9, "CubicMicrometer": 1e-18, "CubicMillimeter": 1e-9,
 		"HectocubicMeter": 100, "KilocubicMeter": 1e3, "Liter": 1e-3, "Decaliter": .01, "Hectoliter": .1, "Kiloliter": 1, "Megaliter": 1e3, "Deciliter": 1e-4, "Centiliter": 1e-5, "Milliliter": 1e-6, "Microliter": 1e-9,
 		"CubicFoot": foot * foot * foot, "HectocubicFoot": foot * foot * foot * 100, "KilocubicFoot": foot * foot * foot * 1e3, "MegacubicFoot": foot * foot * foot * 1e6,
-		"CubicInch": inch * inch * inch, "CubicYard": 27 * foot * foot * foot, "CubicMile": mile * mile * mile, "AcreFoot": 1233.48183754752, "BoardFoot": foot * foot * inch,
+		"CubicInch": inch * inch * inch, "CubicYard": 27 * foot * foot * foot, "CubicMile": mile * mile * mile, "AcreFoot": 1 / 0.000810714, "BoardFoot": foot * foot * inch,
 		"UsGallon": usGallon, "DecausGallon": usGallon * 10, "DeciusGallon": usGallon / 10, "HectousGallon": usGallon * 100, "KilousGallon": usGallon * 1e3, "MegausGallon": usGallon * 1e6,
 		"UsQuart": usGallon / 4, "UsPint": usGallon / 8, "UsOunce": usGallon / 128, "UsTablespoon": usGallon / 256, "UsTeaspoon": usGallon / 768, "UsCustomaryCup": usGallon / 16, "UsLegalCup": 240e-6, "UsBeerBarrel": usGallon * 31, "OilBarrel": usGallon * 42,
 		"ImperialGallon": ukGallon, "KiloimperialGallon": ukGallon * 1e3, "MegaimperialGallon": ukGallon * 1e6, "ImperialOunce": ukGallon / 160, "ImperialPint": ukGallon / 8, "ImperialBeerBarrel": ukGallon * 36,
