@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"strings"
 	"time"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/ClickHouse/ch-go/proto"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"hubscope/ingest"
 	"hubscope/ingest/stream"
@@ -71,6 +73,18 @@ const (
 	kindKey
 )
 
+// wire is the protobuf wire type of a column's field.
+func (k kind) wire() protowire.Type {
+	switch k {
+	case kindLong, kindBool:
+		return protowire.VarintType
+	case kindTime, kindNullTime:
+		return protowire.Fixed64Type
+	default:
+		return protowire.BytesType
+	}
+}
+
 // column collects the values of one column. values counts rows that have one;
 // it is behind the table's rows while absent values are not filled in.
 type column struct {
@@ -78,10 +92,10 @@ type column struct {
 	kind   kind
 	values int
 
-	// kindLow and kindList: a dictionary and a key a row. For lists the key of
-	// the map is the events' encoding, so that a list that was seen before is
-	// not looked into.
-	dict  map[string]uint32
+	// kindLow and kindList: a dictionary and a key a row. For lists the
+	// dictionary is of the events' encoding, so that a list that was seen
+	// before is not looked into.
+	dict  dictionary
 	index proto.ColStr
 	keys  []uint32
 	low   proto.ColLowCardinalityRaw
@@ -124,7 +138,7 @@ func newTable(columns []ingest.Column) *table {
 		}
 		col.time.WithPrecision(7).WithLocation(time.UTC)
 		if col.kind == kindLow || col.kind == kindList {
-			col.dict = map[string]uint32{}
+			col.dict.keys = map[string]uint32{}
 			col.low.Index = &col.index
 		}
 		t.columns = append(t.columns, col)
@@ -151,11 +165,11 @@ func (t *table) reset() {
 		c.nulls.Reset()
 		c.guid.Reset()
 		c.key.Reset()
-		if c.dict != nil {
-			clear(c.dict)
+		if c.dict.keys != nil {
+			c.dict.reset()
 			c.index.Reset()
 			c.index.Append("") // key 0 is the absent value
-			c.dict[""] = 0
+			c.dict.add(nil)
 		}
 	}
 }
@@ -236,21 +250,62 @@ func (t *table) rollback() {
 	}
 }
 
+// dictionary numbers values in the order of their first appearance.
+type dictionary struct {
+	keys   map[string]uint32
+	values []string
+	// recent finds most values without hashing all of their bytes: by length
+	// and last bytes, then by comparison. It holds keys plus one.
+	recent [128]uint32
+}
+
+func (d *dictionary) reset() {
+	clear(d.keys)
+	clear(d.values)
+	d.values = d.values[:0]
+	d.recent = [128]uint32{}
+}
+
+func (d *dictionary) slot(s []byte) *uint32 {
+	h := uint32(len(s))
+	if n := len(s); n >= 8 {
+		h ^= uint32((binary.LittleEndian.Uint64(s[n-8:]) * 0x9e3779b97f4a7c15) >> 40)
+	} else if n > 0 {
+		h += uint32(s[0])*5 + uint32(s[n-1])*31
+	}
+	return &d.recent[h%uint32(len(d.recent))]
+}
+
+// find returns the key of s.
+func (d *dictionary) find(s []byte) (uint32, bool) {
+	slot := d.slot(s)
+	if k := *slot; k > 0 && d.values[k-1] == string(s) {
+		return k - 1, true
+	}
+	k, ok := d.keys[string(s)]
+	if ok {
+		*slot = k + 1
+	}
+	return k, ok
+}
+
+// add gives s, which is not there, the next key.
+func (d *dictionary) add(s []byte) uint32 {
+	k := uint32(len(d.values))
+	own := string(s)
+	d.values = append(d.values, own)
+	d.keys[own] = k
+	*d.slot(s) = k + 1
+	return k
+}
+
 // lowKey returns the dictionary's key for s, which it adds.
 func (c *column) lowKey(s []byte) uint32 {
-	if n := len(c.keys); n > 0 {
-		// Neighbours are often equal, and comparing is cheaper than hashing.
-		last := c.keys[n-1]
-		if p := c.index.Pos[last]; p.End-p.Start == len(s) && string(c.index.Buf[p.Start:p.End]) == string(s) {
-			return last
-		}
+	k, ok := c.dict.find(s)
+	if !ok {
+		k = c.dict.add(s)
+		c.index.AppendBytes(valid(s))
 	}
-	if k, ok := c.dict[string(s)]; ok {
-		return k
-	}
-	k := uint32(len(c.index.Pos))
-	c.index.AppendBytes(valid(s))
-	c.dict[string(s)] = k
 	return k
 }
 
@@ -310,13 +365,12 @@ func (c *column) putGUID(n int, s []byte) {
 // always the same list.
 func (c *column) putList(n int, raw []byte, elements func() [][]byte) {
 	c.fill(n)
-	k, ok := c.dict[string(raw)]
+	k, ok := c.dict.find(raw)
 	if !ok {
-		k = uint32(len(c.index.Pos))
+		k = c.dict.add(raw)
 		start := len(c.index.Buf)
 		c.index.Buf = appendJSONList(c.index.Buf, elements())
 		c.index.Pos = append(c.index.Pos, proto.Position{Start: start, End: len(c.index.Buf)})
-		c.dict[string(raw)] = k
 	}
 	c.keys = append(c.keys, k)
 	c.values = n + 1

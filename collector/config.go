@@ -63,7 +63,7 @@ type Store struct {
 func DefaultConfig() Config {
 	return Config{
 		NATS: stream.DefaultSourceConfig(), ClickHouse: Store{Compression: "none", InsertTimeout: 2 * time.Minute, Schema: DefaultSchema()},
-		BlockRows: 100_000, Linger: time.Second, MaxEventAge: 5 * 366 * 24 * time.Hour,
+		BlockRows: 200_000, Linger: time.Second, MaxEventAge: 5 * 366 * 24 * time.Hour,
 		StopTimeout: 1500 * time.Millisecond, Migrate: true,
 	}
 }

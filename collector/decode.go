@@ -260,37 +260,38 @@ func (b *block) fields(event []byte) error {
 	d, t := &b.decoder, b.events
 	row := t.rows
 	d.ticks, d.hub, d.operation, d.certSet = math.MinInt64, false, false, d.certSet[:0]
-	rest := event
-	for len(rest) > 0 {
-		num, typ, k := protowire.ConsumeTag(rest)
-		if k < 0 {
-			return fmt.Errorf("field tag: %w", protowire.ParseError(k))
+	for at := 0; at < len(event); {
+		tag, body := uvarint(event, at)
+		if body < 0 {
+			return errors.New("field tag is cut off or too long")
 		}
+		num, typ := tag>>3, protowire.Type(tag&7)
 		var c *column
-		if int(num) < len(t.byField) {
+		if num < uint64(len(t.byField)) {
 			c = t.byField[num]
 		}
 		if c == nil {
-			n, err := d.otherField(num, typ, rest[k:])
+			n, err := d.otherField(num, typ, event[body:])
 			if err != nil {
 				return err
 			}
-			rest = rest[k+n:]
+			at = body + n
 			continue
 		}
 		if c.values > row {
 			return errUnusual
 		}
-		var n int
-		switch c.kind {
-		case kindLow, kindText, kindGUID:
-			if typ != protowire.BytesType {
-				return wrongType(num, typ)
+		if typ != c.kind.wire() {
+			return fmt.Errorf("field %s: wire type %d, want %d", c.name, typ, c.kind.wire())
+		}
+		switch typ {
+		case protowire.BytesType:
+			n, start := uvarint(event, body)
+			if start < 0 || n > uint64(len(event)-start) {
+				return fmt.Errorf("field %s is cut off", c.name)
 			}
-			var s []byte
-			if s, n = protowire.ConsumeBytes(rest[k:]); n < 0 {
-				return cut(num, n)
-			}
+			end := start + int(n)
+			s := event[start:end]
 			switch c.kind {
 			case kindLow:
 				c.putLow(row, s)
@@ -302,30 +303,40 @@ func (b *block) fields(event []byte) error {
 				}
 			case kindText:
 				c.putText(row, s)
-			default:
+			case kindGUID:
 				if len(s) != 16 {
 					return fmt.Errorf("field %s: %d bytes, want 16", c.name, len(s))
 				}
 				c.putGUID(row, s)
+			case kindList:
+				// All elements that follow each other are one value.
+				for end < len(event) {
+					next, body := uvarint(event, end)
+					if body < 0 || next != tag {
+						break
+					}
+					n, start := uvarint(event, body)
+					if start < 0 || n > uint64(len(event)-start) {
+						return fmt.Errorf("field %s is cut off", c.name)
+					}
+					end = start + int(n)
+				}
+				raw := event[at:end]
+				c.putList(row, raw, func() [][]byte { return d.split(raw) })
 			}
-		case kindLong, kindBool:
-			if typ != protowire.VarintType {
-				return wrongType(num, typ)
-			}
-			var v uint64
-			if v, n = protowire.ConsumeVarint(rest[k:]); n < 0 {
-				return cut(num, n)
+			at = end
+		case protowire.VarintType:
+			v, end := uvarint(event, body)
+			if end < 0 {
+				return fmt.Errorf("field %s is cut off or too long", c.name)
 			}
 			c.putLong(row, int64(v))
-		case kindTime:
-			if typ != protowire.Fixed64Type {
-				return wrongType(num, typ)
+			at = end
+		case protowire.Fixed64Type:
+			if len(event)-body < 8 {
+				return fmt.Errorf("field %s is cut off", c.name)
 			}
-			var v uint64
-			if v, n = protowire.ConsumeFixed64(rest[k:]); n < 0 {
-				return cut(num, n)
-			}
-			ticks := int64(v)
+			ticks := int64(binary.LittleEndian.Uint64(event[body:]))
 			if ticks < ingest.MinTicks || ticks > ingest.MaxTicks {
 				return fmt.Errorf("field %s: time %d is outside the years 1900 to 2299", c.name, ticks)
 			}
@@ -333,62 +344,59 @@ func (b *block) fields(event []byte) error {
 				d.ticks = ticks
 			}
 			c.putLong(row, ticks)
-		case kindList:
-			if typ != protowire.BytesType {
-				return wrongType(num, typ)
-			}
-			// All elements that follow each other are one value.
-			tag := rest[:k]
-			end := 0
-			for bytes.HasPrefix(rest[end:], tag) {
-				_, n := protowire.ConsumeBytes(rest[end+k:])
-				if n < 0 {
-					return cut(num, n)
-				}
-				end += k + n
-			}
-			raw := rest[:end]
-			c.putList(row, raw, func() [][]byte { return d.split(raw, k) })
-			rest = rest[end:]
-			continue
+			at = body + 8
 		}
-		rest = rest[k+n:]
 	}
 	return nil
 }
 
+// uvarint reads the varint at b[at] and returns where it ends, or -1.
+func uvarint(b []byte, at int) (v uint64, end int) {
+	if at < len(b) && b[at] < 0x80 {
+		return uint64(b[at]), at + 1
+	}
+	return longUvarint(b, at)
+}
+
+func longUvarint(b []byte, at int) (uint64, int) {
+	if at+1 < len(b) && b[at+1] < 0x80 {
+		return uint64(b[at]&0x7f) | uint64(b[at+1])<<7, at + 2
+	}
+	v, n := binary.Uvarint(b[at:])
+	if n <= 0 {
+		return 0, -1
+	}
+	return v, at + n
+}
+
 // Field numbers that check looks at.
 var (
-	fieldTime      = protowire.Number(ingest.ColumnNamed("TimeGenerated").Field)
-	fieldHub       = protowire.Number(ingest.ColumnNamed("Hub").Field)
-	fieldOperation = protowire.Number(ingest.ColumnNamed("OperationName").Field)
+	fieldTime      = uint64(ingest.ColumnNamed("TimeGenerated").Field)
+	fieldHub       = uint64(ingest.ColumnNamed("Hub").Field)
+	fieldOperation = uint64(ingest.ColumnNamed("OperationName").Field)
 	fieldThumb     = ingest.ColumnNamed("CertThumbprint").Field
 )
 
-func wrongType(num protowire.Number, typ protowire.Type) error {
-	return fmt.Errorf("field %s: wire type %d does not fit", ingest.ColumnOf(int(num)).Name, typ)
-}
-
-func cut(num protowire.Number, n int) error {
-	return fmt.Errorf("field %s: %w", ingest.ColumnOf(int(num)).Name, protowire.ParseError(n))
-}
-
-// split returns the elements of a list as it was encoded.
-func (d *decoder) split(raw []byte, tag int) [][]byte {
+// split returns the elements of a list as it was encoded and checked.
+func (d *decoder) split(raw []byte) [][]byte {
 	d.elements = d.elements[:0]
-	for len(raw) > 0 {
-		s, n := protowire.ConsumeBytes(raw[tag:])
-		d.elements = append(d.elements, s)
-		raw = raw[tag+n:]
+	for at := 0; at < len(raw); {
+		_, at = uvarint(raw, at)
+		n, start := uvarint(raw, at)
+		at = start + int(n)
+		d.elements = append(d.elements, raw[start:at])
 	}
 	return d.elements
 }
 
 // otherField keeps a certificate's field for endRow and skips unknown ones.
-func (d *decoder) otherField(num protowire.Number, typ protowire.Type, b []byte) (n int, err error) {
+func (d *decoder) otherField(num uint64, typ protowire.Type, b []byte) (n int, err error) {
+	if num < 1 || num > uint64(protowire.MaxValidNumber) {
+		return 0, fmt.Errorf("field number %d", num)
+	}
 	c := ingest.ColumnOf(int(num))
 	if c == nil {
-		if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
+		if n = protowire.ConsumeFieldValue(protowire.Number(num), typ, b); n < 0 {
 			return 0, fmt.Errorf("field %d: %w", num, protowire.ParseError(n))
 		}
 		return n, nil
@@ -397,22 +405,23 @@ func (d *decoder) otherField(num protowire.Number, typ protowire.Type, b []byte)
 		d.cert = append(d.cert, certValue{})
 	}
 	v := &d.cert[num]
+	*v = certValue{}
 	switch {
 	case c.Type == ingest.Datetime && typ == protowire.Fixed64Type:
 		var u uint64
-		if u, n = protowire.ConsumeFixed64(b); n < 0 {
-			return 0, cut(num, n)
+		if u, n = protowire.ConsumeFixed64(b); n >= 0 {
+			v.n = int64(u)
 		}
-		v.n = int64(u)
 		if v.n < ingest.MinTicks || v.n > ingest.MaxTicks {
 			return 0, fmt.Errorf("field %s: time %d is outside the years 1900 to 2299", c.Name, v.n)
 		}
 	case c.Type == ingest.String && typ == protowire.BytesType:
-		if v.s, n = protowire.ConsumeBytes(b); n < 0 {
-			return 0, cut(num, n)
-		}
+		v.s, n = protowire.ConsumeBytes(b)
 	default:
-		return 0, wrongType(num, typ)
+		return 0, fmt.Errorf("field %s: wire type %d does not fit", c.Name, typ)
+	}
+	if n < 0 {
+		return 0, fmt.Errorf("field %s: %w", c.Name, protowire.ParseError(n))
 	}
 	d.certSet = append(d.certSet, int(num))
 	return n, nil

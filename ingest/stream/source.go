@@ -686,13 +686,11 @@ func (l *Lease) Next(ctx context.Context, wait time.Duration) (*Message, error) 
 			}
 		}
 		var msg jetstream.Msg
-		var open bool
 		select {
-		case msg, open = <-l.feed.messages:
-			if !open {
-				l.reopen(l.feed.err)
-				continue
-			}
+		case msg = <-l.feed.messages:
+		case err := <-l.feed.failed:
+			l.reopen(err)
+			continue
 		case <-timeout.C:
 			return nil, ErrNoMessage
 		case <-ctx.Done():
@@ -724,40 +722,35 @@ func (l *Lease) Next(ctx context.Context, wait time.Duration) (*Message, error) 
 	}
 }
 
-// feed carries a consumer's messages. A goroutine of its own waits for them:
-// the client notices a dead consumer, by its missing heartbeats, only while
-// somebody waits without a break.
+// feed carries a consumer's messages to Next.
 type feed struct {
-	iter       jetstream.MessagesContext
+	context    jetstream.ConsumeContext
 	messages   chan jetstream.Msg
-	err        error // why messages was closed
+	failed     chan error // the consumer is of no use any more
 	quit       chan struct{}
-	done       chan struct{}
 	reconnects uint64
 }
 
-func (f *feed) run() {
-	defer close(f.done)
-	defer close(f.messages)
-	for {
-		msg, err := f.iter.Next()
-		if err != nil {
-			f.err = err
-			return
-		}
-		select {
-		case f.messages <- msg:
-		case <-f.quit:
-			return
-		}
+// take hands one message over. While nobody wants it the client asks the
+// server for no more than it was told to hold.
+func (f *feed) take(msg jetstream.Msg) {
+	select {
+	case f.messages <- msg:
+	case <-f.quit:
+	}
+}
+
+func (f *feed) fail(_ jetstream.ConsumeContext, err error) {
+	select {
+	case f.failed <- err:
+	default:
 	}
 }
 
 func (l *Lease) close() {
 	if f := l.feed; f != nil {
 		close(f.quit)
-		f.iter.Stop()
-		<-f.done
+		f.context.Stop()
 		l.feed = nil
 	}
 }
@@ -766,6 +759,9 @@ func (l *Lease) reopen(reason any) {
 	l.close()
 	l.s.log.Info("reading the stream anew", "after", l.seen, "reason", reason)
 }
+
+// maxAhead bounds the messages that the client holds for Next.
+const maxAhead = 256
 
 // open makes a consumer behind the last message seen. It acknowledges nothing:
 // the position is ours to keep.
@@ -801,15 +797,14 @@ func (l *Lease) open(ctx context.Context) error {
 	}
 	limit := max(16<<20, 2*int(l.s.data.MaxPayload()))
 	f := &feed{
-		messages: make(chan jetstream.Msg, 16), quit: make(chan struct{}), done: make(chan struct{}),
+		messages: make(chan jetstream.Msg, 16), failed: make(chan error, 1), quit: make(chan struct{}),
 		reconnects: reconnects,
 	}
-	f.iter, err = cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(256, limit), jetstream.PullHeartbeat(time.Second),
-		jetstream.WithMessagesErrOnMissingHeartbeat(true))
+	f.context, err = cons.Consume(f.take, jetstream.PullMaxMessagesWithBytesLimit(maxAhead, limit), jetstream.PullHeartbeat(time.Second),
+		jetstream.ConsumeErrHandler(f.fail))
 	if err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
-	go f.run()
 	l.feed, l.consumed = f, 0
 	return nil
 }
