@@ -130,7 +130,7 @@ func (h *Conn) Open(ctx context.Context, claim Claim) (*Session, *registry.Refus
 	}
 	h.sessions = append(h.sessions, session)
 	h.opened = true
-	h.c.hubName = id.Hub
+	h.c.hubName.Store(&id.Hub)
 	h.mu.Unlock()
 	if id.Auth == registry.AuthSAS && !id.Expires.IsZero() {
 		session.expire(id.Expires.Sub(now))
@@ -148,7 +148,7 @@ func (h *Conn) authenticate(ctx context.Context, claim Claim) (*registry.Identit
 		}
 		return &registry.Refusal{Code: Unauthorized.Code, Name: Unauthorized.Name, Description: fmt.Sprintf(format, args...), Auth: auth}
 	}
-	hubName := h.c.hubName
+	hubName := *h.c.hubName.Load()
 	if claim.Host != "" {
 		target, ok := s.config.Registry.HubFor(claim.Host)
 		if !ok {
@@ -169,9 +169,7 @@ func (h *Conn) authenticate(ctx context.Context, claim Claim) (*registry.Identit
 		Hub: hubName, DeviceID: claim.DeviceID, ModuleID: claim.ModuleID, Token: claim.Token, Chain: report.PeerCertificates,
 	})
 	if refusal != nil {
-		h.mu.Lock()
-		h.c.hubName = hubName
-		h.mu.Unlock()
+		h.c.hubName.Store(&hubName)
 	}
 	return id, refusal
 }

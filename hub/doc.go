@@ -3,7 +3,7 @@
 // registry, and tells for every accepted TCP connection what became of it.
 //
 //	server, err := hub.New(hub.Config{Node: "a", DefaultHub: "demo", Registry: cache, ...})
-//	go server.Serve(ctx, listener, mqtt.New(mqtt.Config{}))
+//	go server.Serve(ctx, listener, mqtt.New())
 //	...
 //	server.Shutdown(ctx)
 //
@@ -13,10 +13,11 @@
 // connectionRefused, or a deviceConnect that is followed by a deviceDisconnect.
 // They are built here, by what wraps the connection, and never by a protocol:
 // whatever a protocol does, panics included, the event comes. A connection that
-// carries several devices (HTTPS) has a pair for each. Beyond a limit the
-// refused connections of one source are counted and sampled, and a
-// connectionsSuppressed event holds their number: described and suppressed ones
-// together are all there were.
+// carries several devices (HTTPS) has a pair for each; one that only used the
+// management API ends in one serviceDisconnect. Beyond a limit the refused
+// connections of one source are counted and sampled, and a connectionsSuppressed
+// event holds their number: described and suppressed ones together are all there
+// were.
 //
 // DeviceId is only written when the registry has accepted the credentials; what
 // a client says of itself goes to ClaimedDeviceId.
@@ -34,7 +35,7 @@
 // has none for what happens before a device is known; those here follow HTTP's
 // customs and are stable: 495 and 496 with the number of the TLS alert that the
 // hub or the client sent, 497 for something other than TLS, 408 for silence, 499
-// for a client that went away. See the constants of type [Result].
+// for a client that went away. See the variables of type [Result].
 //
 // # Sessions
 //

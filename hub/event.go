@@ -22,7 +22,7 @@ func (c *connection) refuse(stage string, end End) {
 	now := s.config.Now()
 	c.finishSpan(end.Result)
 	s.metrics.connection(c, nil, end.Result)
-	if !s.flood.admit(c.remote, c.hubName, now) {
+	if !s.flood.admit(c.remote, *c.hubName.Load(), now) {
 		s.metrics.suppressed.Add(context.Background(), 1)
 		return
 	}
@@ -124,7 +124,7 @@ func (c *connection) sessionEvent(s *Session, now time.Time) *ingest.Event {
 func (c *connection) event(now time.Time) *ingest.Event {
 	s := c.server
 	e := &ingest.Event{
-		TimeGenerated: now, Hub: c.hubName, Node: s.config.Node, ConnectionId: c.id, Category: ingest.CategoryConnections,
+		TimeGenerated: now, Hub: *c.hubName.Load(), Node: s.config.Node, ConnectionId: c.id, Category: ingest.CategoryConnections,
 		Protocol: c.protocol, MaskedIpAddress: maskAddress(c.remote), IpHash: hashAddress(s.config.IPKey, c.remote), RemotePort: int64(c.port),
 		BytesIn: c.transport.BytesRead(), BytesOut: c.transport.BytesWritten(),
 	}
@@ -204,7 +204,7 @@ func (c *connection) finishSpan(result Result) {
 		return
 	}
 	attributes := []attribute.KeyValue{
-		attribute.String("hubscope.hub", c.hubName),
+		attribute.String("hubscope.hub", *c.hubName.Load()),
 		attribute.String("hubscope.protocol", c.protocol),
 		attribute.String("network.transport", "tcp"),
 		attribute.Int("client.port", int(c.port)),

@@ -95,7 +95,7 @@ func (m *metrics) set(l label) metric.MeasurementOption {
 
 // connection counts the outcome of a connection.
 func (m *metrics) connection(c *connection, s *Session, result Result) {
-	l := label{hub: c.hubName, protocol: c.protocol, auth: "none", result: "success"}
+	l := label{hub: *c.hubName.Load(), protocol: c.protocol, auth: "none", result: "success"}
 	if r := c.report; r != nil && r.Version != 0 {
 		l.version, l.suite = handshake.VersionName(r.Version), handshake.SuiteName(r.Suite)
 	}

@@ -202,8 +202,9 @@ func (s *Server) start(nc net.Conn, protocol Protocol, proxies []netip.Prefix) {
 	accepted := s.config.Now()
 	c := &connection{
 		server: s, transport: handshake.NewTransport(nc), accepted: accepted, began: time.Now(),
-		id: s.ids.Next(accepted), hubName: s.config.DefaultHub, protocol: protocol.Name(), speaks: protocol, proxies: proxies,
+		id: s.ids.Next(accepted), protocol: protocol.Name(), speaks: protocol, proxies: proxies,
 	}
+	c.hubName.Store(&s.config.DefaultHub)
 	c.remote, c.port = remoteOf(nc)
 	s.mu.Lock()
 	if !s.closed {
@@ -332,8 +333,8 @@ type connection struct {
 	remote    netip.Addr
 	port      uint16
 	protocol  string
-	proxies   []netip.Prefix // not nil behind a proxy
-	hubName   string
+	proxies   []netip.Prefix         // not nil behind a proxy
+	hubName   atomic.Pointer[string] // set by the SNI, then by a device
 	report    *handshake.Report
 	span      trace.Span
 	pending   atomic.Bool // counted as not authenticated
@@ -434,7 +435,7 @@ func (c *connection) secure() (conn *handshake.Conn, ok bool) {
 // policy returns that of the hub which the client has reached by its SNI.
 func (c *connection) policy(serverName string) *handshake.Policy {
 	if h, ok := c.server.hubFor(serverName); ok {
-		c.hubName = h.Name
+		c.hubName.Store(&h.Name)
 		if p, err := handshake.PolicyFor(h.MinTLSVersion); err == nil {
 			return p
 		}
