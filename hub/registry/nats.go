@@ -165,8 +165,7 @@ func (s *NATS) Delete(ctx context.Context, kind Kind, key Key, revision uint64) 
 		opts = append(opts, jetstream.PurgeTTL(markerTTL))
 	}
 	err := s.buckets[kind].Purge(ctx, encodeKey(key), opts...)
-	var refused *jetstream.APIError
-	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) || errors.As(err, &refused) && refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		if _, err := s.Get(ctx, kind, key); errors.Is(err, ErrNotFound) {
 			return ErrNotFound
 		}
@@ -425,8 +424,8 @@ func (s *NATS) load(ctx context.Context, value []byte) ([]byte, error) {
 
 // reference returns the record's value if it is a reference of that revision.
 func (s *NATS) reference(ctx context.Context, kind Kind, key Key, revision uint64) []byte {
-	if kind != KindCRL {
-		return nil // only revocation lists get large
+	if kind == KindDevice {
+		return nil // never large, and written too often to be read first
 	}
 	e, err := s.buckets[kind].Get(ctx, encodeKey(key))
 	if err != nil || e.Revision() != revision || !strings.HasPrefix(string(e.Value()), blobPrefix) {

@@ -114,6 +114,13 @@ func positioned(data []byte, err error) error {
 	return fmt.Errorf("template: line %d, column %d: %w", line, max(column, 1), err)
 }
 
+// maxSteps and maxText bound what a template can make us compute: variables that
+// name each other twice double at each level.
+const (
+	maxSteps = 10_000
+	maxText  = 64 << 10
+)
+
 // evaluation collects errors while a template is evaluated.
 type evaluation struct {
 	params    map[string]templateParam
@@ -121,6 +128,7 @@ type evaluation struct {
 	variables map[string]json.RawMessage
 	errs      []error
 	depth     int
+	steps     int
 }
 
 func (e *evaluation) errorf(where, format string, args ...any) {
@@ -162,7 +170,7 @@ func (e *evaluation) hub(where string, raw json.RawMessage) (armHub, bool) {
 		e.errorf(where+".name", "%q is a placeholder: give the hub's name", name)
 	} else if name != "" {
 		if err := validateHubName(name); err != nil {
-			e.errorf(where+".name", "%s", strings.TrimPrefix(err.Error(), "name: "))
+			e.errorf(where+".name", "%s", clip(strings.TrimPrefix(err.Error(), "name: ")))
 		}
 	}
 	if nested, ok := resource["resources"].([]any); ok && len(nested) > 0 {
@@ -335,9 +343,16 @@ func (p *templateParser) value() (any, error) {
 }
 
 func (e *evaluation) call(name string, args []any) (any, error) {
-	texts := make([]string, len(args))
+	if e.steps++; e.steps > maxSteps {
+		return nil, errors.New("takes too many steps")
+	}
+	texts, size := make([]string, len(args)), 0
 	for i, a := range args {
 		texts[i] = fmt.Sprint(a)
+		size += len(texts[i])
+	}
+	if size > maxText {
+		return nil, errors.New("makes too long a text")
 	}
 	one := func() (string, error) {
 		if len(args) != 1 {
@@ -383,7 +398,11 @@ func (e *evaluation) call(name string, args []any) (any, error) {
 		}
 		out := texts[0]
 		for i, t := range texts[1:] {
-			out = strings.ReplaceAll(out, "{"+strconv.Itoa(i)+"}", t)
+			place := "{" + strconv.Itoa(i) + "}"
+			if len(out)+strings.Count(out, place)*len(t) > maxText {
+				return nil, errors.New("makes too long a text")
+			}
+			out = strings.ReplaceAll(out, place, t)
 		}
 		return out, nil
 	case "resourcegroup":

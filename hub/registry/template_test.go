@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,6 +100,31 @@ func TestTemplates(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestTemplateBomb: variables that double at each level are refused, not evaluated
+// until memory ends.
+func TestTemplateBomb(t *testing.T) {
+	var variables strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&variables, `"v%d": "[concat(variables('v%d'), variables('v%d'))]", `, i, i+1, i+1)
+	}
+	const template = `{"$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#", "contentVersion": "1.0.0.0",
+ "variables": {%s"v%d": "x"},
+ "resources": [{"type": "Microsoft.Devices/IotHubs", "apiVersion": "2020-01-01", "name": "[variables('v0')]", "sku": {"name": "S1"}}]}`
+	for _, levels := range []int{20, 40} {
+		text := strings.Replace(fmt.Sprintf(template, variables.String(), 40), "variables('v0')", fmt.Sprintf("variables('v%d')", 40-levels), 1)
+		_, err := parseTemplate([]byte(text), nil)
+		if err == nil || !strings.Contains(err.Error(), "takes too many steps") && !strings.Contains(err.Error(), "nested too deeply") {
+			t.Errorf("%d levels: error is %.200v", levels, err)
+		}
+	}
+	long := fmt.Sprintf(template, "", 40)
+	long = strings.Replace(long, `"x"`, `"`+strings.Repeat("{0}", 1000)+`"`, 1)
+	long = strings.Replace(long, "variables('v0')", "format(variables('v40'), '"+strings.Repeat("y", 1000)+"')", 1)
+	if _, err := parseTemplate([]byte(long), nil); err == nil || !strings.Contains(err.Error(), "makes too long a text") {
+		t.Errorf("format: error is %.200v", err)
 	}
 }
 
