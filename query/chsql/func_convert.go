@@ -18,7 +18,6 @@ var convertFunctions = map[string]function{
 	"tobool":     convertWith((*gen).toBool),
 	"todatetime": convertWith((*gen).toDatetime),
 	"totimespan": convertWith((*gen).toTimespan),
-	"totime":     convertWith((*gen).toTimespan),
 	"toguid":     convertWith((*gen).toGUID),
 	"todynamic": func(g *gen, c *plan.Call, a []val) val {
 		v := a[0]

@@ -33,7 +33,6 @@ var dynamicFunctions = map[string]function{
 		return val{k: kArray, elem: kJSON, sql: "arrayConcat(" + strings.Join(parts, ", ") + ")"}
 	},
 	"array_iff": arrayIff,
-	"array_iif": arrayIff,
 	"array_index_of": func(g *gen, c *plan.Call, a []val) val {
 		arr := g.hoist(g.raws(a[0]))
 		x := g.json(a[1])

@@ -90,9 +90,7 @@ var stringFunctions = map[string]function{
 		return g.castText(v, c.T)
 	},
 	"extract_all":  extractAll,
-	"extractall":   extractAll,
 	"extract_json": extractJSON,
-	"extractjson":  extractJSON,
 	"replace": func(g *gen, c *plan.Call, a []val) val {
 		return call(kString, false, "replaceRegexpAll("+g.str(a[2]).sql+", "+g.regex(a[0])+", "+g.rewrite(a[1])+")")
 	},

@@ -309,7 +309,7 @@ func buildFunctions() (list []*Func, scalars, aggregates map[string]*Func) {
 // sameAs are functions that are other functions under a second current name.
 var sameAs = map[string]string{
 	"todouble": "toreal", "toboolean": "tobool", "floor": "bin", "iif": "iff", "hash_xxhash64": "hash",
-	"array_strcat": "strcat_array", "parse_json": "todynamic", "parsejson": "todynamic", "toobject": "todynamic",
+	"array_strcat": "strcat_array", "extractjson": "extract_json", "array_iif": "array_iff", "parse_json": "todynamic", "parsejson": "todynamic", "toobject": "todynamic",
 	"array_sum": "series_sum", "monthofyear": "getmonth", "row_rank": "row_rank_dense",
 	"replace": "replace", // its arguments are in another order than replace_regex's
 }
@@ -331,7 +331,7 @@ var unsupportedFuncs = stringSet(
 	"geo_polygon_centroid", "geo_polygon_perimeter", "geo_polygon_simplify", "geo_line_buffer",
 	"geo_line_centroid", "geo_line_densify", "geo_line_simplify", "geo_line_locate_point",
 	"geo_line_interpolate_point", "geo_line_to_s2cells", "geo_geohash_neighbors", "geo_point_buffer",
-	"geo_s2cell_to_polygon", "geo_s2cell_neighbors", "geo_h3cell_to_polygon", "geo_polygon_to_s2cells",
+	"geo_point_to_s2cell", "geo_s2cell_to_central_point", "geo_s2cell_to_polygon", "geo_s2cell_neighbors", "geo_h3cell_to_polygon", "geo_polygon_to_s2cells",
 	"map", "inner_nodes", "node_id", "node_degree_in", "node_degree_out", "labels", "all",
 	"current_principal_details", "current_principal_is_member_of", "extentid", "current_node_id",
 	"ingestion_time", "row_id", "cursor_after", "cursor_before_or_at", "cursor_current", "current_cursor",
@@ -703,8 +703,6 @@ var functionTable = []struct {
 	{"geo_point_to_geohash", "geo", nameNone, "", "", "(longitude number, latitude number, accuracy number{0,1}) string", "Geohash of a point."},
 	{"geo_geohash_to_central_point", "geo", nameNone, "", "", "(geohash string) dynamic", "Centre of a geohash cell."},
 	{"geo_geohash_to_polygon", "geo", nameNone, "", "", "(geohash string) dynamic", "Outline of a geohash cell."},
-	{"geo_point_to_s2cell", "geo", nameNone, "", "", "(longitude number, latitude number, level number{0,1}) string", "S2 cell of a point."},
-	{"geo_s2cell_to_central_point", "geo", nameNone, "", "", "(s2cell string) dynamic", "Centre of an S2 cell."},
 	{"geo_point_to_h3cell", "geo", nameNone, "", "", "(longitude number, latitude number, resolution number{0,1}) string", "H3 cell of a point."},
 	{"geo_h3cell_to_central_point", "geo", nameNone, "", "", "(h3cell string) dynamic", "Centre of an H3 cell."},
 	{"geo_h3cell_parent", "geo", nameNone, "", "", "(h3cell string, resolution number{0,1}) string", "Parent of an H3 cell."},
