@@ -1,0 +1,124 @@
+package hub_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"hubscope/hub/ca"
+	"hubscope/hub/https"
+	"hubscope/hub/registry"
+	"hubscope/ingest"
+)
+
+// TestOfficialSDK connects with Azure's own device SDK over each transport and
+// with each kind of credentials, good and bad.
+func TestOfficialSDK(t *testing.T) {
+	node := needTool(t, "node")
+	dir, err := filepath.Abs(filepath.Join("testdata", "sdk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", "azure-iot-device-http")); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("the SDK is not installed: npm ci in hub/testdata/sdk")
+	}
+	s := newStack(t, nil)
+	mqttPort := port(s.addr)
+	s.serveHTTPS(https.Config{})
+	byCA, err := s.pki.devices.Device("ca-1", ca.DeviceConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := ca.SelfSigned("tp-1", ca.DeviceConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sha1, _ := registry.Thumbprints(self.Certificate)
+	if _, err := s.registry.CreateDevice(t.Context(), registry.Device{Hub: "demo", ID: "tp-1",
+		Auth: registry.Authentication{Type: registry.AuthThumbprint, PrimaryThumbprint: sha1}}); err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := s.pki.strangers.Device("ca-1", ca.DeviceConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sas := "HostName=localhost;DeviceId=sas-1;SharedAccessKey=" + sasKey
+	x509 := func(id string) string { return "HostName=localhost;DeviceId=" + id + ";x509=true" }
+	protocols := map[string]string{"mqtt": ingest.Mqtt, "mqttws": ingest.MqttWs, "http": ingest.Https}
+	for _, transport := range []string{"mqtt", "mqttws", "http"} {
+		for _, tt := range []struct {
+			name, connection string
+			leaf             *ca.Leaf
+			id, auth         string
+			result           string // of a refusal
+		}{
+			{"SAS", sas, nil, "sas-1", ingest.AuthSAS, ""},
+			{"CA", x509("ca-1"), byCA, "ca-1", ingest.AuthX509CA, ""},
+			{"thumbprint", x509("tp-1"), self, "tp-1", ingest.AuthX509Thumbprint, ""},
+			{"wrong key", "HostName=localhost;DeviceId=sas-1;SharedAccessKey=" + registry.GenerateKey(), nil, "sas-1", ingest.AuthSAS, "401003"},
+			{"foreign CA", x509("ca-1"), foreign, "ca-1", ingest.AuthX509CA, "401003"},
+			{"unknown device", "HostName=localhost;DeviceId=nobody;SharedAccessKey=" + sasKey, nil, "nobody", ingest.AuthSAS, "404001"},
+		} {
+			t.Run(transport+" "+tt.name, func(t *testing.T) {
+				before := len(s.events.all())
+				root, cert, key := s.files(tt.leaf)
+				cmd := exec.CommandContext(t.Context(), node, filepath.Join(dir, "device.cjs"))
+				cmd.Env = append(os.Environ(), "CONNECTION_STRING="+tt.connection, "TRANSPORT="+transport, "NODE_EXTRA_CA_CERTS="+root,
+					fmt.Sprintf(`PORTS={"8883":%s,"443":%s}`, mqttPort, port(s.addr)), "CERT="+cert, "KEY="+key)
+				var stderr bytes.Buffer
+				cmd.Stderr = &stderr
+				out, _ := cmd.Output()
+				var got struct {
+					Sent  int
+					Twin  *int
+					Error string
+				}
+				if err := json.Unmarshal(out, &got); err != nil {
+					t.Fatalf("%v\n%s\n%s", err, out, stderr.String())
+				}
+				if tt.result != "" {
+					if got.Error != "UnauthorizedError" && got.Error != "NotConnectedError" {
+						t.Errorf("the SDK says %q\n%s", got.Error, out)
+					}
+					events := s.events.wait(t, "a refusal", func(events []ingest.Event) bool {
+						return slices.ContainsFunc(events[before:], func(e ingest.Event) bool { return e.OperationName == ingest.ConnectionRefused })
+					})[before:]
+					e := events[slices.IndexFunc(events, func(e ingest.Event) bool { return e.OperationName == ingest.ConnectionRefused })]
+					if e.ResultType != tt.result || e.ClaimedDeviceId != tt.id || e.AuthType != tt.auth || e.Protocol != protocols[transport] {
+						t.Errorf("%+v", e)
+					}
+					return
+				}
+				want := 2
+				if transport == "http" {
+					want = 4
+				}
+				if got.Error != "" || got.Sent != want || (transport != "http") != (got.Twin != nil) {
+					t.Fatalf("%s\n%s", out, stderr.String())
+				}
+				// Over HTTP the SDK opens as many connections as it likes.
+				accepted := int64(0)
+				s.events.wait(t, "all messages in disconnects", func(events []ingest.Event) bool {
+					accepted = 0
+					for _, e := range events[before:] {
+						if e.DeviceId == tt.id && e.OperationName == ingest.DeviceDisconnect {
+							accepted += e.Messages
+						}
+						if e.DeviceId == tt.id && (e.AuthType != tt.auth || e.Protocol != protocols[transport] || e.SdkVersion == "") {
+							t.Errorf("%+v", e)
+						}
+					}
+					return accepted == int64(want)
+				})
+			})
+		}
+	}
+}
