@@ -336,6 +336,9 @@ type aggregates struct {
 	items  []Item
 	groups int
 	keys   []Item // by, for arg_max(x, *)
+	// star, if not nil, makes a value of a column that * did not know yet: the
+	// table is open.
+	star func(c Column) *Agg
 }
 
 // aggregate binds the call of an aggregate and returns references to the columns
@@ -518,6 +521,11 @@ func (b *binder) argMax(e *kql.Call, f *Func, aggs *aggregates) []output {
 	for i := range of {
 		of[i] = values[i+1].x
 	}
+	if aggs.in.open != nil && hasStar(e.Args) {
+		aggs.star = func(c Column) *Agg {
+			return &Agg{Func: f, Args: []Expr{primary}, Of: []Expr{refTo(c)}, Pick: 1, Group: group, T: c.Type}
+		}
+	}
 	outs := make([]output, len(values))
 	for i, v := range values {
 		t := v.x.Type()
@@ -532,6 +540,15 @@ func (b *binder) argMax(e *kql.Call, f *Func, aggs *aggregates) []output {
 		outs[i] = output{x: aggs.add(b, name, agg), name: name, star: v.star}
 	}
 	return outs
+}
+
+func hasStar(args []kql.Expr) bool {
+	for _, a := range args {
+		if _, ok := a.(*kql.Star); ok {
+			return true
+		}
+	}
+	return false
 }
 
 func argValue(e kql.Expr) kql.Expr {
@@ -584,6 +601,12 @@ func (b *binder) takeAny(e *kql.Call, f *Func, aggs *aggregates) []output {
 			}
 		}
 		of, names, stars = append(of, x), append(names, name), append(stars, false)
+	}
+	if aggs.in.open != nil && hasStar(e.Args) {
+		group := aggs.groups
+		aggs.star = func(c Column) *Agg {
+			return &Agg{Func: f, Of: []Expr{refTo(c)}, Group: group, T: c.Type}
+		}
 	}
 	outs := make([]output, len(of))
 	for i, x := range of {

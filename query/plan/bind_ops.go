@@ -728,7 +728,20 @@ func (b *binder) summarize(op *kql.SummarizeOp, in rel) rel {
 	b.aggs = nil
 	agg.Aggs = aggs.items
 	agg.In = b.input(agg.In)
-	return rel{node: extendNode(agg, post), cols: p.cols}
+	out := rel{node: extendNode(agg, post), cols: p.cols}
+	if star := aggs.star; star != nil {
+		group := aggs.groups
+		out.open = func(name string) Column {
+			// A group of its own: its values need not be known to the others.
+			group++
+			a := star(in.open(name))
+			a.Group = group
+			c := b.newCol(name, Unknown)
+			agg.Aggs = append(agg.Aggs, Item{Col: c, X: a})
+			return c
+		}
+	}
+	return out
 }
 
 func (a *aggregates) owns(id ColID) bool {
