@@ -99,7 +99,7 @@ func startHub(ctx context.Context, g *group, s *Settings, data string, t *teleme
 		return nil
 	})
 
-	cache := registry.NewCache(reg, registry.CacheConfig{Logger: t.Log})
+	cache := registry.NewCache(reg, registry.CacheConfig{Count: true, Logger: t.Log})
 	g.start("registry", cache.Run)
 	select {
 	case <-cache.Ready():
