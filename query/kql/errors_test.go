@@ -106,6 +106,10 @@ error SYN0001: unexpected character ”
 error SYN0001: expected an expression, found "=="
   T | where a == "日本" and == 1
                             ^^`},
+		{"emoji before it", "T | where a == \"🚀\" and == 1", `
+error SYN0001: expected an expression, found "=="
+  T | where a == "🚀" and == 1
+                          ^^`},
 		{"nested query", "T | join (U | wher x | take 1) on k | order b", `
 error SYN0001: unknown operator "wher"
   T | join (U | wher x | take 1) on k | order b
