@@ -165,6 +165,13 @@ func startHub(ctx context.Context, g *group, s *Settings, data string, t *teleme
 		*port.bound = listener.Addr().String()
 		g.start(port.name, func(ctx context.Context) error { return server.Serve(ctx, listener, port.protocol) })
 	}
+	if s.Hub.Proxy != "" {
+		listener, err := listen("proxy", s.Hub.Proxy)
+		if err != nil {
+			return nil, err
+		}
+		g.start("proxy", func(ctx context.Context) error { return server.ServeProxied(ctx, listener, overTCP, s.Hub.Proxies) })
+	}
 	return h, nil
 }
 

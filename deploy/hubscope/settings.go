@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -87,6 +88,13 @@ type hubSettings struct {
 	HostNames []string `yaml:"host_names"`
 	MQTT      string   `yaml:"mqtt_listen"`
 	HTTPS     string   `yaml:"https_listen"`
+	// Proxy is the address of MQTT behind a TLS proxy that sends PROXY protocol
+	// v2 (deploy/haproxy); none when empty. Proxies are the networks it may come from.
+	Proxy   string         `yaml:"proxy_listen"`
+	Proxies []netip.Prefix `yaml:"proxies"`
+	// LibSSL is the library of the second TLS engine; libssl.so.3 when empty,
+	// "none" goes without.
+	LibSSL string `yaml:"libssl"`
 	// Certificates of the server, one a key type; made and kept under the data
 	// folder when there are none.
 	Certificates []certificateFiles `yaml:"certificates"`
@@ -133,7 +141,7 @@ func defaultSettings() Settings {
 		},
 		Hub: hubSettings{
 			Name: "demo", HostNames: []string{"localhost", "demo.localhost", "127.0.0.1"},
-			MQTT: "127.0.0.1:8883", HTTPS: "127.0.0.1:8443",
+			MQTT: "127.0.0.1:8883", HTTPS: "127.0.0.1:8443", Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 			HelloTimeout: hs.HelloTimeout, HandshakeTimeout: hs.Timeout, AuthTimeout: h.AuthTimeout,
 			MaxConnections: h.MaxConnections, MaxPending: h.MaxPending,
 			Flood: floodSettings{Burst: h.Flood.Burst, PerSecond: h.Flood.PerSecond, SampleEvery: h.Flood.SampleEvery,
@@ -214,7 +222,7 @@ func (s *Settings) hubConfig() hub.Config {
 	h := s.Hub
 	return hub.Config{
 		Node: s.Node, DefaultHub: h.Name,
-		Handshake:   handshake.Config{HelloTimeout: h.HelloTimeout, Timeout: h.HandshakeTimeout},
+		Handshake:   handshake.Config{HelloTimeout: h.HelloTimeout, Timeout: h.HandshakeTimeout, LibSSL: h.LibSSL},
 		AuthTimeout: h.AuthTimeout, MaxConnections: h.MaxConnections, MaxPending: h.MaxPending,
 		Flood: hub.FloodConfig(h.Flood),
 	}
