@@ -2,7 +2,6 @@ package collector
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -388,15 +387,20 @@ func appendJSONList(b []byte, elements [][]byte) []byte {
 	return append(b, ']')
 }
 
+// appendJSONString appends s as a JSON string (RFC 8259 7), escaping only what
+// has to be: equal lists have equal text.
 func appendJSONString(b, s []byte) []byte {
-	for _, ch := range s {
-		if ch < ' ' || ch > '~' || ch == '"' || ch == '\\' {
-			quoted, _ := json.Marshal(string(s)) // a string cannot fail
-			return append(b, quoted...)
+	b = append(b, '"')
+	for _, ch := range valid(s) {
+		switch {
+		case ch == '"' || ch == '\\':
+			b = append(b, '\\', ch)
+		case ch < ' ':
+			b = append(b, '\\', 'u', '0', '0', "0123456789abcdef"[ch>>4], "0123456789abcdef"[ch&15])
+		default:
+			b = append(b, ch)
 		}
 	}
-	b = append(b, '"')
-	b = append(b, s...)
 	return append(b, '"')
 }
 
