@@ -51,6 +51,10 @@ type Status struct {
 	Floor, Pending uint64
 	// Rows and Blocks stored, and Letters written, since the start.
 	Rows, Blocks, Letters int64
+	// Replayed messages came twice from the broker and were dropped, Missed ones
+	// were removed from the stream before they were read; Rewound counts how
+	// often the stream had lost its end. All but the first should stay 0.
+	Replayed, Missed, Rewound int64
 	// Retrying is the error of an insert that is being repeated; nil if none is.
 	Retrying error
 	// Stored is when the last block was stored.
@@ -102,11 +106,20 @@ func (c *Collector) Status() []Status {
 		out[i].Pending = p.pending.Load()
 		out[i].Connected = p.source != nil && p.source.Connected()
 		if p.lease != nil {
-			out[i].Floor = p.lease.Position().Floor
+			out[i].add(p.lease)
 		}
 		p.mu.Unlock()
 	}
 	return out
+}
+
+// add adds what a lease knows.
+func (s *Status) add(l *stream.Lease) {
+	n := l.Counters()
+	s.Floor = l.Position().Floor
+	s.Replayed += n.Replayed
+	s.Missed += n.Missed
+	s.Rewound += n.Rewound
 }
 
 // Run migrates, then collects until ctx is done. It outlasts the absence of
@@ -175,7 +188,7 @@ func (c *Collector) collect(ctx context.Context, p *part) error {
 		err = c.drain(ctx, p, lease)
 		p.mu.Lock()
 		p.lease, p.status.Active = nil, false
-		p.status.Floor = lease.Position().Floor
+		p.status.add(lease)
 		p.mu.Unlock()
 		if ctx.Err() != nil {
 			return nil
@@ -203,7 +216,6 @@ func (c *Collector) drain(ctx context.Context, p *part, lease *stream.Lease) err
 			break
 		}
 		// All that was read before is stored now.
-		c.m.rewound.Add(ctx, 1)
 		if err = lease.Rewind(ctx); err != nil {
 			break
 		}

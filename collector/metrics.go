@@ -11,9 +11,9 @@ import (
 
 // metrics are the instruments of a Collector. Labels: the stream.
 type metrics struct {
-	rows, messages, blocks, letters, certificates, retries, fenced, rewound metric.Int64Counter
-	size                                                                    metric.Int64Histogram
-	duration, lag                                                           metric.Float64Histogram
+	rows, messages, blocks, letters, certificates, retries, fenced metric.Int64Counter
+	size                                                           metric.Int64Histogram
+	duration, lag                                                  metric.Float64Histogram
 }
 
 func newMetrics(mp metric.MeterProvider, c *Collector) (m metrics, err error) {
@@ -32,7 +32,6 @@ func newMetrics(mp metric.MeterProvider, c *Collector) (m metrics, err error) {
 		{&m.certificates, "hubscope.collector.certificates", "{row}", "Certificates stored."},
 		{&m.retries, "hubscope.collector.retries", "{insert}", "Inserts that failed and were repeated."},
 		{&m.fenced, "hubscope.collector.fenced", "{lease}", "Times that another collector took over."},
-		{&m.rewound, "hubscope.collector.rewound", "{event}", "Times that the stream was found to have lost its end while it was read."},
 	} {
 		if *x.to, err = meter.Int64Counter(x.name, metric.WithUnit(x.unit), metric.WithDescription(x.doc)); err != nil {
 			return m, err
@@ -50,6 +49,24 @@ func newMetrics(mp metric.MeterProvider, c *Collector) (m metrics, err error) {
 	if m.lag, err = meter.Float64Histogram("hubscope.collector.lag", metric.WithUnit("s"), seconds,
 		metric.WithDescription("From the oldest message's arrival in the stream to its being stored.")); err != nil {
 		return m, err
+	}
+	for _, x := range []struct {
+		name, unit, doc string
+		value           func(Status) int64
+	}{
+		{"hubscope.collector.replayed", "{message}", "Messages that the broker delivered twice, dropped here.", func(s Status) int64 { return s.Replayed }},
+		{"hubscope.collector.missed", "{message}", "Messages that were removed from the stream before they were read.", func(s Status) int64 { return s.Missed }},
+		{"hubscope.collector.rewound", "{rewind}", "Times that the stream was found to have lost its end.", func(s Status) int64 { return s.Rewound }},
+	} {
+		if _, err = meter.Int64ObservableCounter(x.name, metric.WithUnit(x.unit), metric.WithDescription(x.doc),
+			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+				for _, s := range c.Status() {
+					o.Observe(x.value(s), metric.WithAttributes(attribute.String("stream", s.Stream)))
+				}
+				return nil
+			})); err != nil {
+			return m, err
+		}
 	}
 	gauge := func(name, unit, doc string, value func(Status) int64) error {
 		_, err := meter.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(doc),

@@ -220,9 +220,12 @@ type Lease struct {
 	kv     jetstream.KeyValue
 	stream jetstream.Stream
 
+	// writing is held while the record is replaced, which can last as long as
+	// the broker is away; mu never is, so that Position always answers.
+	writing sync.Mutex
 	mu      sync.Mutex
-	pos     Position // with what Done added since the last write
-	written uint64   // floor of the last write
+	pos     Position // as written
+	done    Block    // stored since then; zero if none
 	rev     uint64
 	wrote   time.Time
 
@@ -364,13 +367,14 @@ func (s *Source) tryAcquire(ctx context.Context, gone func(rev uint64, owner str
 // write replaces the record by compare-and-set. It tries until ctx is done or
 // the lease is lost.
 func (l *Lease) write(ctx context.Context, change func(*Position)) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	if l.lost.Err() != nil {
 		return ErrFenced
 	}
-	next := l.pos
-	next.Blocks = slices.Clone(l.pos.Blocks)
+	l.mu.Lock()
+	next, done, last := l.current(), l.done, l.rev
+	l.mu.Unlock()
 	change(&next)
 	next.Beat++
 	value, err := json.Marshal(&next)
@@ -379,10 +383,10 @@ func (l *Lease) write(ctx context.Context, change func(*Position)) error {
 	}
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		once, cancel := context.WithTimeout(ctx, requestTimeout)
-		rev, err := l.kv.Update(once, l.s.stream, value, l.rev)
+		rev, err := l.kv.Update(once, l.s.stream, value, last)
 		if err == nil {
 			cancel()
-			l.adopt(next, rev)
+			l.adopt(next, done, rev)
 			return nil
 		}
 		var api *jetstream.APIError
@@ -394,9 +398,9 @@ func (l *Lease) write(ctx context.Context, change func(*Position)) error {
 			case getErr != nil:
 			case bytes.Equal(entry.Value(), value):
 				cancel()
-				l.adopt(next, entry.Revision())
+				l.adopt(next, done, entry.Revision())
 				return nil
-			case entry.Revision() != l.rev:
+			case entry.Revision() != last:
 				cancel()
 				l.lose()
 				return ErrFenced
@@ -411,9 +415,27 @@ func (l *Lease) write(ctx context.Context, change func(*Position)) error {
 	}
 }
 
-func (l *Lease) adopt(p Position, rev uint64) {
-	l.pos, l.rev, l.wrote, l.written = p, rev, time.Now(), p.Floor
+// adopt takes over what was written; done was in it.
+func (l *Lease) adopt(p Position, done Block, rev uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pos, l.rev, l.wrote = p, rev, time.Now()
+	if l.done == done {
+		l.done = Block{}
+	}
 	l.s.last = &p
+}
+
+// current is the position with what is stored since it was written; the caller
+// holds mu.
+func (l *Lease) current() Position {
+	p := l.pos
+	p.Blocks = slices.Clone(p.Blocks)
+	if l.done.Last > 0 {
+		p.Blocks = slices.DeleteFunc(p.Blocks, func(x Block) bool { return x.Last <= l.done.Last })
+		p.Floor, p.FloorTime = l.done.Last, l.done.LastTime
+	}
+	return p
 }
 
 // beat shows life while nothing is written, and purges what is stored.
@@ -468,7 +490,7 @@ func (l *Lease) purge(ctx context.Context) error {
 		return nil
 	}
 	l.mu.Lock()
-	end := l.written + 1
+	end := l.pos.Floor + 1 // as written
 	l.mu.Unlock()
 	if first, ok, err := firstAfter(ctx, stream, now.Add(-keep)); err != nil {
 		return err
@@ -627,13 +649,12 @@ func (l *Lease) wentBack(ctx context.Context, info *jetstream.StreamInfo, seq ui
 // Lost is closed when another collector took over.
 func (l *Lease) Lost() <-chan struct{} { return l.lost.Done() }
 
-// Position returns the record as it was written last.
+// Position returns the record as it is or will be written next. It never waits
+// for the broker.
 func (l *Lease) Position() Position {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.pos
-	p.Blocks = slices.Clone(p.Blocks)
-	return p
+	return l.current()
 }
 
 // Counters returns the counts since Acquire.
@@ -824,8 +845,7 @@ func (l *Lease) Begin(ctx context.Context, b Block) error {
 func (l *Lease) Done(b Block) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.pos.Blocks = slices.DeleteFunc(slices.Clone(l.pos.Blocks), func(x Block) bool { return x.Last <= b.Last })
-	l.pos.Floor, l.pos.FloorTime = b.Last, b.LastTime
+	l.done = b
 }
 
 // Rewind goes on after ErrRewound, when all that was read is stored.
