@@ -39,7 +39,7 @@ func (p *progress) step(name string, f func() (string, error)) error {
 		p.printf("  %-10s failed\n", name)
 		return err
 	}
-	p.printf("  %-10s %-48s %5.1f s\n", name, text, time.Since(start).Seconds())
+	p.printf("  %-10s %-64s %5.1f s\n", name, text, time.Since(start).Seconds())
 	return nil
 }
 

@@ -242,11 +242,12 @@ func (h *runningHub) describe(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var names []string
-	for _, one := range hubs {
-		names = append(names, fmt.Sprintf("%s min TLS %s", one.Name, one.MinTLSVersion))
+	names := make([]string, len(hubs))
+	for i, one := range hubs {
+		names[i] = one.Name + " " + one.MinTLSVersion
 	}
-	return "mqtt " + h.MQTT + "  https " + h.HTTPS + "  (" + strings.Join(names, ", ") + ")", nil
+	local := func(addr string) string { return strings.TrimPrefix(addr, "127.0.0.1") }
+	return fmt.Sprintf("mqtt %s  https %s  (min TLS: %s)", local(h.MQTT), local(h.HTTPS), strings.Join(names, ", ")), nil
 }
 
 func (c *upCmd) ready(s *Settings, h *runningHub, self *registry.Hub, queryAddr string) (*Ready, error) {
