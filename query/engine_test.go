@@ -71,7 +71,7 @@ func start() error {
 	schema := collector.DefaultSchema()
 	schema.Database = embed.Database
 	// What the tests insert is dated, and must not expire.
-	schema.EventDays, schema.RollupDays = 36500, 36500
+	schema.EventDays, schema.RollupDays = 20000, 20000
 	if _, err := collector.Migrate(ctx, conn, schema); err != nil {
 		return err
 	}

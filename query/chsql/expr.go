@@ -125,9 +125,6 @@ func (g *gen) unary(x *plan.Unary) val {
 	if k != kTimespan {
 		v = g.num(v, k)
 	}
-	if k == kDecimal {
-		return call(k, v.null, "negate("+v.sql+")")
-	}
 	return call(k, v.null, "negate("+v.sql+")")
 }
 

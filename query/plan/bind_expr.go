@@ -230,13 +230,14 @@ func (b *binder) unary(e *kql.Unary) Expr {
 	if e.Op == kql.OpPos {
 		return x
 	}
-	if t == Int {
-		t = Long
-	}
 	if c, ok := x.(*Const); ok && !c.Null {
 		switch c.T {
 		case Int, Long, Timespan:
-			return &Const{T: t, Int: -c.Int}
+			v := -c.Int
+			if t == Int {
+				v = int64(int32(v)) // as it wraps when run
+			}
+			return &Const{T: t, Int: v}
 		case Real:
 			return &Const{T: Real, Real: -c.Real}
 		}
