@@ -17,8 +17,6 @@ import (
 // block is what one insert stores, and what goes along with it.
 type block struct {
 	bounds  stream.Block
-	bytes   int    // of messages
-	pending uint64 // messages behind the last one in the stream
 	events  *table
 	certs   *table // certificates not stored before
 	letters []letter
@@ -34,7 +32,7 @@ func newBlock() *block {
 
 // reset empties the block and keeps its memory.
 func (b *block) reset() {
-	b.bounds, b.bytes, b.pending = stream.Block{}, 0, 0
+	b.bounds = stream.Block{}
 	b.letters, b.links = b.letters[:0], b.links[:0]
 	b.events.reset()
 	b.certs.reset()
@@ -173,12 +171,25 @@ func (t *table) reset() {
 	}
 }
 
-// fill gives a column the absent value up to n rows.
-func (c *column) fill(n int) {
-	gap := n - c.values
-	if gap <= 0 {
-		return
+// bytes is about how much the rows take on the wire to the store and in its
+// memory. A list or a name counts once, however many rows have it.
+func (t *table) bytes() int {
+	n := t.rows * 8 * len(t.columns)
+	for _, c := range t.columns {
+		n += len(c.text.Buf) + len(c.index.Buf)
 	}
+	return n
+}
+
+// fill gives a column the absent value up to n rows. In the usual case there is
+// no gap, and nothing to call.
+func (c *column) fill(n int) {
+	if gap := n - c.values; gap > 0 {
+		c.fillGap(n, gap)
+	}
+}
+
+func (c *column) fillGap(n, gap int) {
 	c.values = n
 	switch c.kind {
 	case kindLow, kindList:

@@ -273,9 +273,9 @@ func (l *line) send(b *block) {
 	}
 }
 
-// maxBlockBytes bounds a block whose events are unusually large, well below
-// the size at which ClickHouse would cut it.
-const maxBlockBytes = 64 << 20
+// maxBlockBytes bounds a block whose events are unusually large, below the size
+// at which ClickHouse would cut it (min_insert_block_size_bytes, 256 MiB).
+const maxBlockBytes = 192 << 20
 
 // backlogLinger times Linger is how long a block may take while messages wait.
 const backlogLinger = 5
@@ -352,7 +352,7 @@ func (c *Collector) fill(ctx context.Context, p *part, lease *stream.Lease, b *b
 				b.bounds = *recorded
 				return true, nil, nil
 			}
-		case b.events.rows >= c.cfg.BlockRows, b.bytes >= maxBlockBytes:
+		case b.events.rows >= c.cfg.BlockRows, b.events.bytes() >= maxBlockBytes:
 			return true, nil, nil
 		case !since.IsZero():
 			// A backlog is stored soonest in blocks of full size.
