@@ -16,7 +16,7 @@ ENGINE := .stamp/deploy_engine
 TEST_TIMEOUT ?= 20m
 FUZZ_TIME ?= 60s
 
-.PHONY: help up build test lint fmt bench fuzz clean
+.PHONY: help up build test race lint fmt bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ build: ## build bin/hubscope
 test: build $(NPM_STAMPS) ## run every test, and print the slowest
 	@code=0; go tool gotestsum --format pkgname --format-hide-empty-pkg --jsonfile .stamp/test.json -- -p 2 -timeout $(TEST_TIMEOUT) ./... || code=$$?; \
 	echo; echo "slowest tests:"; go tool gotestsum tool slowest --num 15 --threshold 1s --jsonfile .stamp/test.json; exit $$code
+
+race: $(NPM_STAMPS) ## run the tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race -p 1 -timeout $(TEST_TIMEOUT) ./...
 
 lint: ## gofmt, go vet, staticcheck, go mod tidy
 	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "gofmt wants to change:"; echo "$$files"; exit 1; fi
