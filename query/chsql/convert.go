@@ -203,7 +203,8 @@ func (g *gen) json(v val) val {
 		return v
 	case kText:
 		if v.atom && v.low {
-			return call(kJSON, true, "nullIf("+v.sql+", '')")
+			// The functions on JSON do not take a nullable dictionary.
+			return call(kJSON, true, "nullIf(CAST("+v.sql+", 'String'), '')")
 		}
 		return g.parseJSON(v)
 	case kString, kDynString, kGUID:

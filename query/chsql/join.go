@@ -6,16 +6,6 @@ import (
 	"hubscope/query/plan"
 )
 
-// subquery closes a block and returns it as a table expression with an alias.
-func (g *gen) subquery(b *block, need set) (sql string, outer *block) {
-	b.order = nil
-	if b.limitN != "" || b.limitBy != "" {
-		// The order decides which rows are kept: it is in the text already.
-	}
-	outer = g.wrap(b, need)
-	return outer.from, outer
-}
-
 // join combines two subqueries. Names are unique in a query, so that both sides'
 // columns can be read without qualification.
 func (g *gen) join(n *plan.Join, need set) *block {
@@ -25,7 +15,6 @@ func (g *gen) join(n *plan.Join, need set) *block {
 		inner.addExpr(on.R)
 	}
 	left := g.joinSide(n.L, inner, n.Kind == plan.RightOuter || n.Kind == plan.FullOuter)
-	lOut := left.out
 	// Keys are computed on their side, under a name.
 	lKeys := g.keys(&left, inner, n.On, true)
 	if n.Kind == plan.InnerUnique && len(lKeys) > 0 {
@@ -33,7 +22,6 @@ func (g *gen) join(n *plan.Join, need set) *block {
 		left.limitBy = "1 BY " + strings.Join(lKeys, ", ")
 		left = g.wrap(left, inner)
 	}
-	_ = lOut
 	right := g.joinSide(n.R, inner, n.Kind == plan.LeftOuter || n.Kind == plan.FullOuter)
 	rKeys := g.keys(&right, inner, n.On, false)
 	kind := ""
@@ -116,6 +104,16 @@ func (g *gen) joinSide(n plan.Node, need set, missing bool) *block {
 	}
 	if b.limitN == "" && b.limitBy == "" {
 		b.order = nil
+	}
+	// The other side may read the same table.
+	for _, id := range b.out {
+		v := g.cols[id].v
+		if !need.has(id) || v.path != nil {
+			continue
+		}
+		if name, ok := identName(v.sql); ok && g.stored(name) {
+			g.cols[id] = g.aliased(name, v)
+		}
 	}
 	outer := g.wrap(b, need)
 	outer.order = nil
