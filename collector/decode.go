@@ -257,6 +257,7 @@ func (b *block) check(m *stream.Message) error {
 func (b *block) fields(event []byte) error {
 	d, t := &b.decoder, b.events
 	row := t.rows
+	var ja4 uint32 // key of the event's, 0 before or without one
 	d.ticks, d.hub, d.operation, d.certSet = math.MinInt64, false, false, d.certSet[:0]
 	for at := 0; at < len(event); {
 		// The one-byte case of uvarint stands here in the open, three times:
@@ -288,6 +289,13 @@ func (b *block) fields(event []byte) error {
 		}
 		switch typ {
 		case protowire.BytesType:
+			if c.kind == kindList {
+				if key, n, ok := c.guess(ja4, event[at:], body-at); ok {
+					c.putKey(row, key)
+					at += n
+					continue
+				}
+			}
 			if body == len(event) {
 				return fmt.Errorf("field %s is cut off", c.name)
 			}
@@ -308,6 +316,8 @@ func (b *block) fields(event []byte) error {
 					d.hub = len(s) > 0
 				case fieldOperation:
 					d.operation = len(s) > 0
+				case fieldJa4:
+					ja4 = c.keys[row]
 				}
 			case kindText:
 				c.putText(row, s)
@@ -332,6 +342,7 @@ func (b *block) fields(event []byte) error {
 				}
 				raw := event[at:end]
 				c.putList(row, raw, func() [][]byte { return d.split(raw) })
+				c.learn(ja4)
 			}
 			at = end
 		case protowire.VarintType:
@@ -383,6 +394,7 @@ var (
 	fieldTime      = uint64(ingest.ColumnNamed("TimeGenerated").Field)
 	fieldHub       = uint64(ingest.ColumnNamed("Hub").Field)
 	fieldOperation = uint64(ingest.ColumnNamed("OperationName").Field)
+	fieldJa4       = uint64(ingest.ColumnNamed("Ja4").Field)
 	fieldThumb     = ingest.ColumnNamed("CertThumbprint").Field
 )
 

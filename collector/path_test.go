@@ -2,7 +2,6 @@ package collector
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -226,6 +225,6 @@ func counter(t *testing.T, r sdk.Reader, name string) int64 {
 			}
 		}
 	}
-	t.Fatal(fmt.Sprintf("no counter %s", name))
+	t.Fatalf("no counter %s", name)
 	return 0
 }

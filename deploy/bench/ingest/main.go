@@ -2,7 +2,7 @@
 // JetStream into ClickHouse. It prints rates, CPU times and ratios within this
 // one run; nothing is asserted. Run it by make bench.
 //
-//	ingest [-events N] [-devices N]
+//	ingest [-events N] [-devices N] [-only publish|drain|kill]
 package main
 
 import (
@@ -33,9 +33,10 @@ import (
 const roleEnv = "HUBSCOPE_BENCH_NATS"
 
 var (
-	events  = flag.Int("events", 1_000_000, "events to drain")
+	events  = flag.Int("events", 2_000_000, "events to drain")
 	devices = flag.Int("devices", 100_000, "devices they come from")
-	only    = flag.String("only", "", "publish or drain; both when empty")
+	only    = flag.String("only", "", "publish, drain or kill; all when empty")
+	kills   = flag.Int("kills", 10, "how often kill ends each process")
 	cpuFile = flag.String("cpuprofile", "", "write a CPU profile of this process to a file")
 )
 
@@ -85,8 +86,26 @@ func bench(dir string) error {
 		}
 	}
 	if *only == "" || *only == "drain" {
-		return benchDrain(dir)
+		if err := benchDrain(dir); err != nil {
+			return err
+		}
 	}
+	if *only == "" || *only == "kill" {
+		return benchKill()
+	}
+	return nil
+}
+
+// benchKill: does every event survive, once, when collector, engine and NATS
+// are killed many times? It is the test of make test, longer.
+func benchKill() error {
+	fmt.Printf("kill -9 of collector, engine and NATS, %d times each, while events flow:\n", *kills)
+	cmd := exec.Command("go", "test", "-count=1", "-timeout", "30m", "-run", "^TestKillAnything$", "hubscope/collector", "-args", "-kills", strconv.Itoa(*kills))
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("events were lost or stored twice, see above: %w", err)
+	}
+	fmt.Println("  rows = distinct = published, and the rollups agree")
 	return nil
 }
 
