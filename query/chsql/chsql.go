@@ -53,7 +53,7 @@ const NowParameter = "now"
 
 // settings are what the meaning of the SQL depends on; they are part of it, so
 // that it means the same wherever it runs.
-const settings = " SETTINGS join_use_nulls = 1, transform_null_in = 0, cast_keep_nullable = 0, enable_analyzer = 1" +
+const settings = " SETTINGS join_use_nulls = 0, transform_null_in = 0, cast_keep_nullable = 0, enable_analyzer = 1" +
 	", prefer_column_name_to_alias = 0, group_by_use_nulls = 0, aggregate_functions_null_for_empty = 0" +
 	", empty_result_for_aggregation_by_empty_set = 0, enable_extended_results_for_datetime_functions = 1" +
 	", date_time_overflow_behavior = 'saturate', output_format_json_escape_forward_slashes = 0" +

@@ -61,14 +61,7 @@ func (g *gen) join(n *plan.Join, need set) *block {
 			}
 			c := &g.cols[id]
 			if missing {
-				switch {
-				case c.v.k == kString:
-					v := c.v
-					v.sql, v.atom, v.low, v.c = "ifNull("+v.sql+", '')", false, false, nil
-					*c = g.aliased("s", v)
-				default:
-					c.v.null, c.v.c = true, nil
-				}
+				c.v.null, c.v.c = c.v.k != kString, nil
 			}
 			b.out = append(b.out, id)
 		}
@@ -82,8 +75,10 @@ func (g *gen) join(n *plan.Join, need set) *block {
 	return b
 }
 
-// joinSide writes a side of a join as a subquery. When its rows may be missing,
-// arrays become JSON text, which can be NULL.
+// joinSide writes a side of a join as a subquery. Where its rows may be missing,
+// ClickHouse fills in the defaults of the columns' types: all but strings are
+// made nullable for that. (join_use_nulls would do it as well, also inside of
+// views, which do not expect it.)
 func (g *gen) joinSide(n plan.Node, need set, missing bool) *block {
 	b := g.node(n, need)
 	g.b = b
@@ -92,14 +87,21 @@ func (g *gen) joinSide(n plan.Node, need set, missing bool) *block {
 			if !need.has(id) {
 				continue
 			}
-			v := g.cols[id].v
-			if v.path == nil && (v.k == kArray || v.k == kText) {
-				item := g.cols[id].item
-				if item != nil {
-					item.refs++
-				}
-				g.cols[id] = g.aliased("json", g.json(v))
+			v, item := g.cols[id].v, g.cols[id].item
+			if v.path != nil || v.k == kArray || v.k == kText {
+				v = g.json(v)
 			}
+			if v.k == kString || v.null && v.c == nil {
+				if v.sql == g.cols[id].v.sql {
+					continue
+				}
+			} else {
+				v.sql, v.null, v.atom, v.op, v.c = "toNullable("+v.sql+")", true, false, false, nil
+			}
+			if item != nil {
+				item.refs++
+			}
+			g.cols[id] = g.aliased("missing", v)
 		}
 	}
 	if b.limitN == "" && b.limitBy == "" {

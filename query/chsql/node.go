@@ -98,11 +98,6 @@ func (g *gen) scan(n *plan.Scan, need set) *block {
 				names = append(names, "any("+ident(tc.Name)+") AS "+ident(name))
 				v := g.cols[c.ID].v
 				v.sql = ident(name)
-				if v.k == kString {
-					v.sql, v.atom, v.low = "ifNull("+v.sql+", '')", false, false
-				} else {
-					v.null = true
-				}
 				g.cols[c.ID].v = v
 			}
 		}
