@@ -16,6 +16,7 @@ import (
 
 	"hubscope/query"
 	"hubscope/query/kql"
+	"hubscope/query/plan"
 )
 
 var update = flag.Bool("update", false, "rewrite what the code computes in testdata/cases: columns, plan, sql, error; never rows")
@@ -210,4 +211,48 @@ func compact(t *testing.T, text string) []string {
 		out = append(out, b.String())
 	}
 	return out
+}
+
+// TestLanguage holds the function tables of LANGUAGE.md to those of package plan.
+func TestLanguage(t *testing.T) {
+	const begin, end = "<!-- functions: written by -update -->\n", "<!-- end -->\n"
+	b, err := os.ReadFile("LANGUAGE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok := strings.Cut(string(b), begin)
+	old, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatal("LANGUAGE.md has no place for the functions")
+	}
+	byGroup := map[string][]*plan.Func{}
+	var groups []string
+	for _, f := range plan.Functions() {
+		if byGroup[f.Group] == nil {
+			groups = append(groups, f.Group)
+		}
+		byGroup[f.Group] = append(byGroup[f.Group], f)
+	}
+	slices.Sort(groups)
+	var w strings.Builder
+	for _, g := range groups {
+		w.WriteString("\n### " + g + "\n\n| Function | |\n|---|---|\n")
+		for _, f := range byGroup[g] {
+			doc := f.Doc
+			if f.Replaced != "" {
+				doc += " Old spelling of `" + f.Replaced + "`."
+			}
+			w.WriteString("| `" + f.Name + strings.ReplaceAll(f.Sigs[0].String(), "|", "\\|") + "` | " + strings.ReplaceAll(strings.TrimSpace(doc), "|", "\\|") + " |\n")
+		}
+	}
+	w.WriteString("\n")
+	if *update {
+		if err := os.WriteFile("LANGUAGE.md", []byte(head+begin+w.String()+end+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(old, w.String()); diff != "" {
+		t.Errorf("LANGUAGE.md is not up to date (-file +functions):\n%s", diff)
+	}
 }

@@ -133,7 +133,6 @@ var convertFunctions = map[string]function{
 		}
 		return call(kGUID, true, "if(length("+h.sql+") = 32, toUUIDOrNull(concat(''"+part(7, 5, 3, 1, 11, 9, 15, 13)+", substring("+h.sql+", 17))), NULL)")
 	},
-	"parse_xml": func(g *gen, c *plan.Call, a []val) val { return nullOf(kJSON) },
 	"parse_url": func(g *gen, c *plan.Call, a []val) val { return parseURL(g, g.str(a[0])) },
 	"parse_urlquery": func(g *gen, c *plan.Call, a []val) val {
 		return call(kJSON, false, "concat('{\"Query Parameters\":', "+queryBag("replaceRegexpOne("+g.str(a[0]).sql+", '^\\\\?', '')")+", '}')")

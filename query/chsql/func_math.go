@@ -322,7 +322,6 @@ var otherFunctions = map[string]function{
 
 	"current_cluster_endpoint": func(g *gen, c *plan.Call, a []val) val { return val{sql: "'hubscope'", k: kString, atom: true} },
 	"current_database":         func(g *gen, c *plan.Call, a []val) val { return call(kString, false, "currentDatabase()") },
-	"current_principal":        func(g *gen, c *plan.Call, a []val) val { return val{sql: "''", k: kString, atom: true} },
 	"estimate_data_size": func(g *gen, c *plan.Call, a []val) val {
 		var parts []string
 		for i, v := range a {
@@ -341,8 +340,6 @@ var otherFunctions = map[string]function{
 		}
 		return call(kLong, false, "toInt64("+strings.Join(parts, " + ")+")")
 	},
-	"extent_id":   func(g *gen, c *plan.Call, a []val) val { return nullOf(kGUID) },
-	"extent_tags": func(g *gen, c *plan.Call, a []val) val { return nullOf(kJSON) },
 }
 
 // truth writes a condition as the test of if, for which NULL is false.

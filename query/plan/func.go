@@ -332,7 +332,7 @@ var unsupportedFuncs = stringSet(
 	"geo_line_centroid", "geo_line_densify", "geo_line_simplify", "geo_line_locate_point",
 	"geo_line_interpolate_point", "geo_line_to_s2cells", "geo_geohash_neighbors", "geo_point_buffer",
 	"geo_point_to_s2cell", "geo_s2cell_to_central_point", "geo_s2cell_to_polygon", "geo_s2cell_neighbors", "geo_h3cell_to_polygon", "geo_polygon_to_s2cells",
-	"map", "inner_nodes", "node_id", "node_degree_in", "node_degree_out", "labels", "all",
+	"parse_xml", "extent_id", "extent_tags", "current_principal", "map", "inner_nodes", "node_id", "node_degree_in", "node_degree_out", "labels", "all",
 	"current_principal_details", "current_principal_is_member_of", "extentid", "current_node_id",
 	"ingestion_time", "row_id", "cursor_after", "cursor_before_or_at", "cursor_current", "current_cursor",
 	"rowstore_ordinal_range", "geo_info_from_ip_address", "workspace", "app", "arg", "adx", "_GetWatchlist", "FileProfile",
@@ -442,7 +442,6 @@ var functionTable = []struct {
 	{"base64_encode_fromarray", "encoding", nameNone, "", "", "(base64_string_decoded_as_array array) string", "Encodes an array of bytes as base64."},
 	{"base64_decode_toguid", "encoding", nameNone, "", "", "(base64_string string) guid", "Decodes base64 to a guid."},
 	{"base64_encode_fromguid", "encoding", nameNone, "", "", "(guid guid) string", "Encodes a guid as base64."},
-	{"parse_xml", "encoding", nameFirst, "", "", "(xml_text stringdyn) dynamic", "Reads XML as a bag."},
 	{"parse_url", "encoding", nameNone, "", "", "(url string) dynamic", "Parts of a URL as a bag."},
 	{"parseurl", "encoding", nameNone, "", "parse_url", "(url string) dynamic", "Parts of a URL as a bag."},
 	{"parse_urlquery", "encoding", nameNone, "", "", "(query string) dynamic", "Parameters of a URL query as a bag."},
@@ -716,10 +715,7 @@ var functionTable = []struct {
 	// service
 	{"current_cluster_endpoint", "service", nameNone, "", "", "() string", "Where the query runs."},
 	{"current_database", "service", nameNone, "", "", "() string", "Name of the database."},
-	{"current_principal", "service", nameNone, "", "", "() string", "Who runs the query."},
 	{"estimate_data_size", "service", nameNone, "", "", "(column scalar@{1,}) long ; (column scalar**) long", "Estimated size of columns in bytes."},
-	{"extent_id", "service", nameNone, "", "", "() guid", "Always null here: rows have no extent."},
-	{"extent_tags", "service", nameNone, "", "", "() dynamic", "Always null here: rows have no extent."},
 
 	// aggregate
 	{"sum", "aggregate", namePrefixFirst, "sum", "", "(expr summable) promoted", "Sum."},
