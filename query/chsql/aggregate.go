@@ -250,12 +250,6 @@ func (g *gen) aggregateOf(a *plan.Agg, n *plan.Aggregate, need set, shared map[i
 				by.null = true
 			}
 			if by.null {
-				if f == "argMax" {
-					key = "tuple(isNotNull(" + by.sql + "), " + by.sql + ")"
-				} else {
-					key = "tuple(isNull(" + by.sql + "), " + by.sql + ")"
-				}
-				key = "tuple(" + strings.TrimPrefix(key, "tuple(")
 				zero := zeroOf(by.k)
 				if f == "argMax" {
 					key = "tuple(isNotNull(" + by.sql + "), ifNull(" + by.sql + ", " + zero + "))"

@@ -490,8 +490,7 @@ func parsePath(g *gen, c *plan.Call, a []val) val {
 	// scheme://root/directory/file.ext:stream, with both kinds of slash.
 	scheme := "extract(" + s.sql + ", '^([A-Za-z][A-Za-z0-9+.-]*)://')"
 	rest := g.hoist(val{k: kString, sql: "replaceRegexpOne(" + s.sql + ", '^[A-Za-z][A-Za-z0-9+.-]*://', '')"})
-	root := "extract(" + rest.sql + ", '^([A-Za-z]:|\\\\\\\\\\\\\\\\[^\\\\\\\\/]+|/)')"
-	root = "extract(" + rest.sql + ", '^([A-Za-z]:)')"
+	root := "extract(" + rest.sql + ", '^([A-Za-z]:)')"
 	dir := "replaceRegexpOne(extract(" + rest.sql + ", '^((?s:.*))[\\\\\\\\/]'), '', '')"
 	file := g.hoist(val{k: kString, sql: "extract(replaceRegexpOne(" + rest.sql + ", '^(?s:.*)[\\\\\\\\/]', ''), '^([^:]*)')"})
 	stream := "extract(replaceRegexpOne(" + rest.sql + ", '^(?s:.*)[\\\\\\\\/]', ''), ':(.*)$')"

@@ -27,5 +27,5 @@ func TestFunctionsHaveSQL(t *testing.T) {
 
 // bound are the functions that package plan replaces by something else.
 var bound = map[string]bool{
-	"bag_pack_columns": true, "bin_auto": true, "column_ifexists": true, "columnifexists": true, "column_names_of": true, "iscolumnexists": true,
+	"bag_pack_columns": true, "bin_auto": true, "column_ifexists": true, "columnifexists": true, "column_names_of": true, "iscolumnexists": true, "ingestion_time": true,
 }

@@ -83,6 +83,10 @@ func (g *gen) scan(n *plan.Scan, need set) *block {
 			}
 		}
 	}
+	if n.Arrival != nil {
+		g.cols[n.Arrival.ID] = binding{v: val{sql: "CAST(" + ident(n.Arrival.Name) + ", 'DateTime64(7, \\'UTC\\')')", k: kDatetime}}
+		b.out = append(b.out, n.Arrival.ID)
+	}
 	for _, c := range n.Extra {
 		g.cols[c.ID] = binding{v: val{sql: ident(c.Name), k: kJSON, null: true, atom: true}}
 		b.out = append(b.out, c.ID)

@@ -117,6 +117,9 @@ type rel struct {
 	name string
 	// open adds a column that an open table does not declare.
 	open func(name string) Column
+	// arrival gives the column that ingestion_time() reads; nil when the rows are
+	// not those of a stored table any more.
+	arrival func() Column
 	// ordered says that the rows have an order (serialized).
 	ordered bool
 }
@@ -638,6 +641,15 @@ func (b *binder) scanTable(t *Table, at kql.Span) rel {
 		b.plan.Tables = append(b.plan.Tables, t)
 	}
 	r := rel{node: s, cols: s.Cols, name: t.Name}
+	if t.Arrival != "" || t.Open {
+		r.arrival = func() Column {
+			if s.Arrival == nil {
+				c := b.newCol(t.Arrival, Datetime)
+				s.Arrival = &c
+			}
+			return *s.Arrival
+		}
+	}
 	if t.Open {
 		r.open = func(name string) Column {
 			for _, c := range s.Extra {

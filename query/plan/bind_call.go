@@ -69,6 +69,14 @@ func (b *binder) special(e *kql.Call) (outs []output, ok bool) {
 		return one(b.binAuto(e))
 	case "now", "ago":
 		b.plan.UsesNow = true
+	case "ingestion_time":
+		if b.row == nil || b.row.arrival == nil {
+			b.errorf(e.Span, CodeContext, "ingestion_time() is not known of these rows").Hint = "use it on the events, before project, summarize or join"
+			return one(&Const{T: Datetime, Null: true})
+		}
+		if len(e.Args) == 0 {
+			return one(refTo(b.row.arrival()))
+		}
 	case "assert":
 		if len(e.Args) == 2 {
 			cond := b.expr(e.Args[0])

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"regexp/syntax"
-	"strconv"
 	"strings"
 
 	"hubscope/query/kql"
@@ -569,7 +568,6 @@ func (b *binder) topNested(op *kql.TopNestedOp, in rel) rel {
 	source := b.named("nested", in)
 	type level struct {
 		of, by     Column
-		others     Expr
 		cte        *binding
 		keys       []Column // of's of this and the outer levels in cte
 		aggregated Column
@@ -683,6 +681,3 @@ func (b *binder) topNestedOthers(lv *kql.TopNestedLevel, top Node, agg *Aggregat
 	b.unsupported(lv.Others.Range(), "others in top-nested")
 	return top
 }
-
-// number formats an index for a name.
-func number(i int) string { return strconv.Itoa(i) }

@@ -74,9 +74,8 @@ func (b *binder) joinRight(e kql.Expr) rel {
 }
 
 type joinPair struct {
-	l, r         Expr
-	lcol, rcol   ColID
-	left, right_ bool
+	l, r       Expr
+	lcol, rcol ColID
 }
 
 // joinOn binds the conditions of a join. Columns found in open tables are added
@@ -437,9 +436,7 @@ func (b *binder) search(op *kql.SearchOp, in *rel) rel {
 	b.row = &rel{node: r.node, cols: r.cols[1:], open: r.open}
 	cs := strings.EqualFold(param(op.Params, "kind"), "case_sensitive")
 	pred := b.searchPredicate(op.Cond, cs)
-	for _, c := range b.row.cols[len(r.cols)-1:] {
-		r.cols = append(r.cols, c)
-	}
+	r.cols = append(r.cols, b.row.cols[len(r.cols)-1:]...)
 	b.row = row
 	r.node = &Filter{In: r.node, Pred: pred}
 	return r

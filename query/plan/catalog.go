@@ -24,6 +24,9 @@ type Table struct {
 	// Time is the column that Request.Start and End bound, Hub the one that a
 	// row filter by hub acts on; empty if the table has none.
 	Time, Hub string
+	// Arrival is the stored, hidden datetime column that ingestion_time() reads,
+	// empty if the table has none.
+	Arrival string
 	// Open says that the table may have columns that are not declared; they
 	// bind as dynamic. For checking queries against tables that are not ours.
 	Open bool

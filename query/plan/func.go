@@ -334,7 +334,7 @@ var unsupportedFuncs = stringSet(
 	"geo_point_to_s2cell", "geo_s2cell_to_central_point", "geo_s2cell_to_polygon", "geo_s2cell_neighbors", "geo_h3cell_to_polygon", "geo_polygon_to_s2cells",
 	"parse_xml", "extent_id", "extent_tags", "current_principal", "map", "inner_nodes", "node_id", "node_degree_in", "node_degree_out", "labels", "all",
 	"current_principal_details", "current_principal_is_member_of", "extentid", "current_node_id",
-	"ingestion_time", "row_id", "cursor_after", "cursor_before_or_at", "cursor_current", "current_cursor",
+	"row_id", "cursor_after", "cursor_before_or_at", "cursor_current", "current_cursor",
 	"rowstore_ordinal_range", "geo_info_from_ip_address", "workspace", "app", "arg", "adx", "_GetWatchlist", "FileProfile",
 	"DeviceFromIP", "SeenBy", "AssignedIPAddresses", "passthrough", "hll_merge", "ipv6_lookup",
 )
@@ -714,6 +714,7 @@ var functionTable = []struct {
 
 	// service
 	{"current_cluster_endpoint", "service", nameNone, "", "", "() string", "Where the query runs."},
+	{"ingestion_time", "service", namePrefix, "$IngestionTime", "", "() datetime", "When the store took the row; on events that nothing has reshaped yet."},
 	{"current_database", "service", nameNone, "", "", "() string", "Name of the database."},
 	{"estimate_data_size", "service", nameNone, "", "", "(column scalar@{1,}) long ; (column scalar**) long", "Estimated size of columns in bytes."},
 

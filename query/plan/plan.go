@@ -93,6 +93,8 @@ type Scan struct {
 	Index []int
 	// Extra are columns of an open table that it does not declare.
 	Extra []Column
+	// Arrival, if not nil, is the table's hidden column of that name.
+	Arrival *Column
 }
 
 // Values is a constant table. Ordinal, if not nil, is asked for by an operator
