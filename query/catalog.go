@@ -15,6 +15,9 @@ func Catalog(database string) (*plan.Catalog, error) {
 	tables := make([]*plan.Table, 0, len(ingest.Tables))
 	for _, t := range ingest.Tables {
 		p := &plan.Table{Name: t.Name, Doc: t.Doc}
+		if t.Name == "Connections" {
+			p.Arrival = ingest.IngestionTimeColumn.Name
+		}
 		for _, c := range t.Columns {
 			typ, ok := plan.TypeByName(string(c.Type))
 			if !ok {
