@@ -41,7 +41,24 @@ func Catalog(database string) (*plan.Catalog, error) {
 		}
 		tables = append(tables, p)
 	}
-	return plan.NewCatalog(database, tables)
+	var rollups []*plan.Rollup
+	for _, r := range ingest.Rollups {
+		if r.Proven {
+			continue // it leaves out events, which the planner cannot undo
+		}
+		p := &plan.Rollup{
+			Table: "Connections", Source: r.Name, Bucket: "TimeGenerated", Time: "TimeGenerated", Step: int64(r.Bin / 100),
+			Count: ingest.CountColumn.Name, Dimensions: map[string]string{}, Sums: map[string]string{},
+		}
+		for _, k := range r.Keys {
+			p.Dimensions[k] = k
+		}
+		for _, s := range r.Sums {
+			p.Sums[s] = s
+		}
+		rollups = append(rollups, p)
+	}
+	return plan.NewCatalog(database, tables, rollups...)
 }
 
 func isEOF(err error) bool { return errors.Is(err, io.EOF) }

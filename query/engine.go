@@ -246,7 +246,7 @@ func (e *Engine) Explain(ctx context.Context, req Request) (*Explanation, error)
 		return x, nil
 	}
 	x.Columns, x.SQL, x.Tables, x.Rollup = columns(c.plan), c.sql.SQL, c.sql.Tables, c.sql.Rollup
-	x.Plan = c.plan.String()
+	x.RollupWhyNot, x.Plan = c.plan.RollupWhyNot, c.plan.String()
 	if e.runner != nil && len(x.Tables) > 0 {
 		n, err := e.runner.Estimate(ctx, Statement{ID: newID(), SQL: x.SQL, Now: req.Now, Columns: x.Columns, Limits: limits})
 		if err == nil {

@@ -175,7 +175,7 @@ type Result struct {
 	Visualization *Visualization
 	SQL           string
 	Tables        []string
-	Rollup        string
+	Rollup        string // the rollup that answered, "" when the raw events did
 
 	rows    Rows
 	compile time.Duration

@@ -329,6 +329,13 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 	}
 	// The -if forms are their plain forms over some of the rows.
 	filter := ""
+	if a.Weight != nil {
+		w := g.expr(a.Weight)
+		if len(args) == 1 {
+			return call(kLong, false, "sumIf("+w.sql+", "+g.cond(a.Args[0], args[0])+")")
+		}
+		return call(kLong, false, "sum("+w.sql+")")
+	}
 	switch {
 	case base == "count" && len(args) == 1, base == "countif":
 		return call(kLong, false, "toInt64(countIf("+g.cond(a.Args[0], args[0])+"))")

@@ -17,6 +17,8 @@ func (g *gen) node(n plan.Node, need set) *block {
 		return b
 	case *plan.Scan:
 		return g.scan(n, need)
+	case *plan.RollupScan:
+		return g.rollup(n, need)
 	case *plan.Values:
 		return g.values(n, need)
 	case *plan.Range:

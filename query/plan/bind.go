@@ -57,6 +57,7 @@ func Bind(q *kql.Query, cat *Catalog, opt Options) (*Plan, kql.Errors) {
 		}
 	}
 	b.plan.CTEs = ctes
+	b.plan.answerFromRollups(b.cat)
 	return b.plan, nil
 }
 

@@ -1018,5 +1018,8 @@ func WalkExpr(x Expr, f func(Expr) bool) {
 		for _, a := range x.Of {
 			WalkExpr(a, f)
 		}
+		if x.Weight != nil {
+			WalkExpr(x.Weight, f)
+		}
 	}
 }

@@ -115,6 +115,8 @@ type Agg struct {
 	Of    []Expr
 	Pick  int
 	Group int // equal for the columns of one call, 0 if it makes one column
+	// Weight, if not nil, is how many rows a row stands for; counts add it up.
+	Weight *Ref
 }
 
 // ScanRef is a column of another step's state in scan.

@@ -46,6 +46,9 @@ type Plan struct {
 	// bag_unpack): the query has to be run first, and Bind called again with its
 	// answer in Options.Discovered. Root and Columns are then not the result.
 	Discover *Discovery
+	// Rollup is the ClickHouse table that answers in the place of a stored table,
+	// "" if none does; RollupWhyNot says what stands against it.
+	Rollup, RollupWhyNot string
 
 	columns int // ids handed out so far
 }

@@ -30,6 +30,8 @@ func printNode(b *strings.Builder, n Node, depth int) {
 		line("one row")
 	case *Scan:
 		line("read %s", n.Table.Name)
+	case *RollupScan:
+		line("read %s for %s", n.Rollup.Source, n.Table.Name)
 	case *Values:
 		line("%d constant rows", len(n.Rows))
 	case *Range:
