@@ -18,6 +18,9 @@ func Catalog(database string) (*plan.Catalog, error) {
 		if t.Name == "Connections" {
 			p.Arrival = ingest.IngestionTimeColumn.Name
 		}
+		if t.Name == "Connections" || t.Name == "AzureDiagnostics" {
+			p.TimeKey = "toStartOfHour"
+		}
 		for _, c := range t.Columns {
 			typ, ok := plan.TypeByName(string(c.Type))
 			if !ok {

@@ -91,9 +91,11 @@ type gen struct {
 	// none.
 	place string
 	// fields are the values of calls that return several, where they were written.
-	fields  map[fieldKey][]val
-	cteNeed map[*plan.CTE]set
-	cteName map[*plan.CTE]string
+	fields map[fieldKey][]val
+	// timeKeys are the time columns whose tables are sorted by a function of them.
+	timeKeys map[plan.ColID]timeKey
+	cteNeed  map[*plan.CTE]set
+	cteName  map[*plan.CTE]string
 }
 
 // binding is what a column is at the moment.

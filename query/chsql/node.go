@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"hubscope/query/kql"
 	"hubscope/query/plan"
 )
 
@@ -75,6 +76,12 @@ func (g *gen) scan(n *plan.Scan, need set) *block {
 			g.cols[c.ID] = binding{v: v}
 		}
 		b.out = append(b.out, c.ID)
+		if t.TimeKey != "" && tc.Name == t.Time {
+			if g.timeKeys == nil {
+				g.timeKeys = map[plan.ColID]timeKey{}
+			}
+			g.timeKeys[c.ID] = timeKey{t.TimeKey, ident(tc.Name)}
+		}
 		if tc.Lookup != nil && need.has(c.ID) {
 			known := false
 			for _, l := range lookups {
@@ -330,10 +337,59 @@ func (g *gen) filter(n *plan.Filter, need set) *block {
 			return
 		}
 		b.where = append(b.where, g.predicate(x))
+		b.where = append(b.where, g.keyBounds(x)...)
 	}
 	add(n.Pred)
 	return b
 }
+
+// timeKey is a function that a table's primary key applies to its time column.
+type timeKey struct{ fn, column string }
+
+// keyBounds returns what follows from a condition on a time column for the
+// function of it that the primary key begins with: ClickHouse does not see it by
+// itself, and would read all of a month for an hour.
+func (g *gen) keyBounds(x plan.Expr) []string {
+	bound := func(col, to plan.Expr, op string) []string {
+		ref, ok := col.(*plan.Ref)
+		if !ok {
+			return nil
+		}
+		key, ok := g.timeKeys[ref.ID]
+		if !ok || g.cols[ref.ID].v.sql != key.column || to.Type() != plan.Datetime || plan.ReadsColumns(to) {
+			return nil
+		}
+		if v := g.expr(to); !v.null {
+			return []string{key.bound(op, v.sql)}
+		}
+		return nil
+	}
+	switch x := x.(type) {
+	case *plan.Binary:
+		switch x.Op {
+		case kql.OpGt, kql.OpGe:
+			return append(bound(x.X, x.Y, ">="), bound(x.Y, x.X, "<=")...)
+		case kql.OpLt, kql.OpLe:
+			return append(bound(x.X, x.Y, "<="), bound(x.Y, x.X, ">=")...)
+		case kql.OpEq:
+			return append(bound(x.X, x.Y, ">="), bound(x.X, x.Y, "<=")...)
+		}
+	case *plan.Between:
+		if !x.Not {
+			return append(bound(x.X, x.Lo, ">="), bound(x.X, x.Hi, "<=")...)
+		}
+	}
+	return nil
+}
+
+// bound is a bound of a time, in the key's own terms. The function does not know
+// the whole range of a datetime, so that it is kept within what a key can hold.
+func (k timeKey) bound(op, to string) string {
+	return k.fn + "(" + k.column + ") " + op + " " + k.fn + "(least(greatest(" + to + ", " + datetime(plan.UnixEpochTicks) + "), " + datetime(lastKey) + "))"
+}
+
+// lastKey is 2106-01-01, before a DateTime ends.
+const lastKey = plan.UnixEpochTicks + 49_673*plan.TicksPerDay
 
 func (g *gen) extend(n *plan.Extend, need set) *block {
 	inner := need.clone()

@@ -27,13 +27,28 @@ func (g *gen) rollup(n *plan.RollupScan, need set) *block {
 		x := g.expr(b.X)
 		op := map[kql.Op]string{kql.OpLt: " < ", kql.OpLe: " <= ", kql.OpGt: " > ", kql.OpGe: " >= "}[b.Op]
 		inside = append(inside, time+op+x.s())
-		switch b.Op {
-		case kql.OpGt, kql.OpGe:
+		lower := b.Op == kql.OpGt || b.Op == kql.OpGe
+		edge := later(x, -r.Step)
+		if lower {
+			edge = later(x, r.Step)
+		}
+		down := ""
+		if key := n.Table.TimeKey; key != "" && !x.null {
+			k := timeKey{key, time}
+			op, back := ">=", "<="
+			if !lower {
+				op, back = back, op
+			}
+			inside = append(inside, k.bound(op, x.sql))
+			down = " AND " + k.bound(back, edge)
+		}
+		switch {
+		case lower:
 			whole = append(whole, func(bucket string) string { return bucket + op + x.s() })
-			edges = append(edges, "("+time+" < "+later(x, r.Step)+")")
+			edges = append(edges, "("+time+" < "+edge+down+")")
 		default:
-			whole = append(whole, func(bucket string) string { return bucket + " <= " + later(x, -r.Step) })
-			edges = append(edges, "("+time+" >= "+later(x, -r.Step)+")")
+			whole = append(whole, func(bucket string) string { return bucket + " <= " + edge })
+			edges = append(edges, "("+time+" >= "+edge+down+")")
 		}
 	}
 	within := func(bucket string) string {

@@ -24,6 +24,9 @@ type Table struct {
 	// Time is the column that Request.Start and End bound, Hub the one that a
 	// row filter by hub acts on; empty if the table has none.
 	Time, Hub string
+	// TimeKey is the ClickHouse function of Time that the primary key begins with,
+	// empty if it does not begin with one.
+	TimeKey string
 	// Arrival is the stored, hidden datetime column that ingestion_time() reads,
 	// empty if the table has none.
 	Arrival string

@@ -355,7 +355,7 @@ func (k *cells) bounds(x Expr) []Bound {
 		if c, ok := x.(*Const); ok && c.Null || x.Type() != Datetime {
 			return false
 		}
-		return !readsColumns(x) && k.depends(x) == ""
+		return !ReadsColumns(x) && k.depends(x) == ""
 	}
 	switch x := x.(type) {
 	case *Binary:
@@ -387,7 +387,8 @@ func (k *cells) bounds(x Expr) []Bound {
 	return nil
 }
 
-func readsColumns(x Expr) bool {
+// ReadsColumns says whether an expression depends on the row.
+func ReadsColumns(x Expr) bool {
 	found := false
 	WalkExpr(x, func(x Expr) bool {
 		if _, ok := x.(*Ref); ok {
