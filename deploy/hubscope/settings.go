@@ -68,6 +68,7 @@ type publisherSettings struct {
 	Spool        string        `yaml:"spool"`
 	SpoolBytes   int64         `yaml:"spool_bytes"`
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	Compress     bool          `yaml:"compress"`
 }
 
 type collectorSettings struct {
@@ -132,7 +133,7 @@ func defaultSettings() Settings {
 		Streams:    stream.DefaultStreams(),
 		Publisher: publisherSettings{
 			BatchEvents: p.BatchEvents, BatchBytes: p.BatchBytes, Linger: p.Linger, QueueBytes: p.QueueBytes,
-			InFlightBytes: p.InFlightBytes, AckWait: p.AckWait, SpoolBytes: p.SpoolBytes, DrainTimeout: p.DrainTimeout,
+			InFlightBytes: p.InFlightBytes, AckWait: p.AckWait, SpoolBytes: p.SpoolBytes, DrainTimeout: p.DrainTimeout, Compress: p.Compress,
 		},
 		Telemetry: stream.DefaultTelemetryConfig(),
 		Collector: collectorSettings{
@@ -213,7 +214,7 @@ func (s *Settings) publisherConfig() stream.PublisherConfig {
 	p := s.Publisher
 	return stream.PublisherConfig{
 		Node: s.Node, BatchEvents: p.BatchEvents, BatchBytes: p.BatchBytes, Linger: p.Linger, QueueBytes: p.QueueBytes,
-		InFlightBytes: p.InFlightBytes, AckWait: p.AckWait, Spool: p.Spool, SpoolBytes: p.SpoolBytes, DrainTimeout: p.DrainTimeout,
+		InFlightBytes: p.InFlightBytes, AckWait: p.AckWait, Spool: p.Spool, SpoolBytes: p.SpoolBytes, DrainTimeout: p.DrainTimeout, Compress: p.Compress,
 		Streams: s.Streams,
 	}
 }

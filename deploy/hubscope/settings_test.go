@@ -9,7 +9,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"gopkg.in/yaml.v3"
+
+	"hubscope/collector"
+	"hubscope/hub"
+	"hubscope/ingest/stream"
 )
 
 const example = "../hubscope.yaml"
@@ -61,6 +66,23 @@ func missing(t *testing.T, path string, typ reflect.Type, file map[string]any) {
 		if section, ok := v.(map[string]any); ok && f.Type.Kind() == reflect.Struct {
 			missing(t, path+name+".", f.Type, section)
 		}
+	}
+}
+
+// TestSettingsReachTheParts: without a file, each part has its own defaults.
+func TestSettingsReachTheParts(t *testing.T) {
+	s := defaultSettings()
+	p := stream.DefaultPublisherConfig()
+	if diff := cmp.Diff(p, s.publisherConfig()); diff != "" {
+		t.Errorf("publisher (-its defaults +from the settings):\n%s", diff)
+	}
+	if diff := cmp.Diff(collector.DefaultConfig(), s.collectorConfig()); diff != "" {
+		t.Errorf("collector (-its defaults +from the settings):\n%s", diff)
+	}
+	h := hub.DefaultConfig()
+	h.DefaultHub = s.Hub.Name
+	if diff := cmp.Diff(h, s.hubConfig(), cmpopts.IgnoreFields(hub.Config{}, "Certificates", "Now")); diff != "" {
+		t.Errorf("hub (-its defaults +from the settings):\n%s", diff)
 	}
 }
 
