@@ -49,8 +49,6 @@ func (g *gen) aggregate(n *plan.Aggregate, need set) *block {
 		switch v.k {
 		case kText, kArray:
 			v = g.json(v)
-		case kDecimal, kReal:
-			// -0. and 0. are one group.
 		}
 		bd := binding{v: v}
 		if _, ok := identName(v.sql); !ok {

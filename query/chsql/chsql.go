@@ -269,14 +269,8 @@ func (g *gen) aliased(like string, v val) binding {
 	g.b.items = append(g.b.items, it)
 	r := v
 	r.sql, r.atom, r.op = ident(it.name), true, false
-	if r.c != nil && !constKeeps(r.c) {
-		r.c = nil
-	}
 	return binding{v: r, item: it}
 }
-
-// constKeeps says that a constant is still of use behind an alias.
-func constKeeps(*plan.Const) bool { return true }
 
 // hoist returns a value that can be written several times at no cost.
 func (g *gen) hoist(v val) val {

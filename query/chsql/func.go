@@ -1,6 +1,7 @@
 package chsql
 
 import (
+	"regexp"
 	"strings"
 
 	"hubscope/query/plan"
@@ -103,7 +104,7 @@ var internalFunctions = map[string]function{
 		m := g.hoist(val{sql: "extractGroups(" + a[0].sql + ", " + a[1].sql + ")", k: kArray, elem: kString})
 		sql := "if(" + m.sql + "[1] != '', " + m.sql + "[1], trim(BOTH ' ' FROM " + m.sql + "[2]))"
 		if escape, _ := a[2].constString(); escape != "" {
-			sql = "replaceRegexpAll(" + sql + ", " + quote(quoteRegex(escape)+"(.)") + ", '\\\\1')"
+			sql = "replaceRegexpAll(" + sql + ", " + quote(regexp.QuoteMeta(escape)+"(.)") + ", '\\\\1')"
 		}
 		return call(kString, false, sql)
 	},

@@ -273,9 +273,7 @@ func indexof(g *gen, c *plan.Call, a []val) val {
 	}
 	// Each occurrence is looked for from behind the one before, as far as the
 	// length reaches from there.
-	size := "lengthUTF8(" + p.sql + ")"
 	next := "positionUTF8(if(" + length + " < 0, substringUTF8(" + s.sql + ", acc + 2), substringUTF8(" + s.sql + ", acc + 2, " + length + ")), " + p.sql + ")"
-	_ = size
 	return call(kLong, false, "if("+occurrence+" < 1, toInt64(-1), arrayFold((acc, i) -> if(acc = -1 AND i > 0, toInt64(-1), if("+next+" = 0, toInt64(-1), acc + toInt64("+next+"))), range(toUInt32("+occurrence+")), toInt64("+from.sql+" - 1)))")
 }
 

@@ -1,6 +1,7 @@
 package chsql
 
 import (
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -80,7 +81,7 @@ func (g *gen) textTest(op kql.Op, l, r val) val {
 		if isConst {
 			parts := strings.Split(text, "*")
 			for i := range parts {
-				parts[i] = quoteRegex(parts[i])
+				parts[i] = regexp.QuoteMeta(parts[i])
 			}
 			pattern = quote("(?s)^" + strings.Join(parts, ".*") + "$")
 		}
@@ -165,7 +166,7 @@ func termPattern(text string, cs, before, after bool) string {
 	if before && termRune(first) {
 		p += "(?:^|" + termEdge + ")"
 	}
-	p += quoteRegex(text)
+	p += regexp.QuoteMeta(text)
 	if after && termRune(last) {
 		p += "(?:$|" + termEdge + ")"
 	}
@@ -174,18 +175,6 @@ func termPattern(text string, cs, before, after bool) string {
 
 func termRune(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= utf8.RuneSelf && r != utf8.RuneError
-}
-
-// quoteRegex escapes text for RE2.
-func quoteRegex(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if strings.IndexByte(`\.+*?()|[]{}^$`, s[i]) >= 0 {
-			b.WriteByte('\\')
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 // regex writes a regular expression. ClickHouse lets a dot match a line break,

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"regexp"
 	"regexp/syntax"
 	"strings"
 
@@ -261,7 +262,7 @@ func (b *binder) parse(op *kql.ParseOp, in rel) rel {
 				groups += parsed.MaxCap()
 				re.WriteString("(?:" + n.Text + ")")
 			} else {
-				re.WriteString(quoteRegex(n.Text))
+				re.WriteString(regexp.QuoteMeta(n.Text))
 			}
 		case *kql.Column:
 			t := b.typeOf(n.Type)
@@ -332,18 +333,6 @@ func (b *binder) parse(op *kql.ParseOp, in rel) rel {
 	return in
 }
 
-// quoteRegex escapes text for RE2.
-func quoteRegex(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; strings.IndexByte(`\.+*?()|[]{}^$`, c) >= 0 {
-			b.WriteByte('\\')
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}
-
 // parseKv binds parse-kv: every column is found by a regular expression made of
 // its key and the delimiters.
 func (b *binder) parseKv(op *kql.ParseKvOp, in rel) rel {
@@ -398,14 +387,14 @@ var (
 func kvPattern(key string, others []string, pair, kv, quote, escape string, greedy bool) string {
 	start := `(?:^|[^0-9A-Za-z_])`
 	if pair != "" {
-		start = `(?:^|` + quoteRegex(pair) + `)\s*`
+		start = `(?:^|` + regexp.QuoteMeta(pair) + `)\s*`
 	}
 	sep := `[^0-9A-Za-z_]*?[^0-9A-Za-z_\s][^0-9A-Za-z_]*?`
 	if kv != "" {
-		sep = quoteRegex(kv)
+		sep = regexp.QuoteMeta(kv)
 	}
 	if kv == "" && quote != "" {
-		sep = `[^0-9A-Za-z_\s` + quoteRegex(quote) + `]\s*`
+		sep = `[^0-9A-Za-z_\s` + regexp.QuoteMeta(quote) + `]\s*`
 	}
 	plain := `[0-9A-Za-z_]+`
 	if pair != "" {
@@ -413,30 +402,30 @@ func kvPattern(key string, others []string, pair, kv, quote, escape string, gree
 	}
 	end := `(?:$|[^0-9A-Za-z_])`
 	if pair != "" {
-		end = `(?:$|` + quoteRegex(pair) + `)`
+		end = `(?:$|` + regexp.QuoteMeta(pair) + `)`
 	}
 	if greedy {
 		var keys []string
 		for _, o := range others {
-			keys = append(keys, quoteRegex(o))
+			keys = append(keys, regexp.QuoteMeta(o))
 		}
-		end = `(?:$|` + quoteRegex(pair) + `\s*(?:` + strings.Join(keys, "|") + `)` + sep + `)`
+		end = `(?:$|` + regexp.QuoteMeta(pair) + `\s*(?:` + strings.Join(keys, "|") + `)` + sep + `)`
 		plain = `.*?`
 	}
 	quoted := ""
-	name := quoteRegex(key)
+	name := regexp.QuoteMeta(key)
 	if quote != "" {
 		open, stop := quote, quote
 		if r := []rune(quote); len(r) == 2 {
 			open, stop = string(r[0]), string(r[1])
 		}
-		body := `[^` + quoteRegex(stop) + `]*`
+		body := `[^` + regexp.QuoteMeta(stop) + `]*`
 		if escape != "" {
-			e := quoteRegex(escape)
-			body = `(?:` + e + `.|[^` + quoteRegex(stop) + e + `])*`
+			e := regexp.QuoteMeta(escape)
+			body = `(?:` + e + `.|[^` + regexp.QuoteMeta(stop) + e + `])*`
 		}
-		quoted = quoteRegex(open) + `(` + body + `)` + quoteRegex(stop) + `|`
-		name = `(?:` + quoteRegex(open) + name + quoteRegex(stop) + `|` + name + `)`
+		quoted = regexp.QuoteMeta(open) + `(` + body + `)` + regexp.QuoteMeta(stop) + `|`
+		name = `(?:` + regexp.QuoteMeta(open) + name + regexp.QuoteMeta(stop) + `|` + name + `)`
 	} else {
 		quoted = `()[^\s\S]|`
 	}

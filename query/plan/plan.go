@@ -100,8 +100,7 @@ type Scan struct {
 	Arrival *Column
 }
 
-// Values is a constant table. Ordinal, if not nil, is asked for by an operator
-// that depends on the order of rows.
+// Values is a constant table.
 type Values struct {
 	Cols []Column
 	Rows [][]Expr
@@ -305,8 +304,6 @@ type CTERef struct {
 	Cols []Column
 }
 
-// External reads rows from files, as externaldata. They have been read and bound
-// to Values when it is allowed; this node exists only to say so in Explain.
 func (*Unit) node()       {}
 func (*Scan) node()       {}
 func (*Values) node()     {}
