@@ -134,15 +134,7 @@ func (c *hubRunCmd) Run(ctx context.Context, parent *hubCmd) error {
 			return err
 		}
 		g.onStop("data folder", func() error { unlock(); return nil })
-		conn, reg, err := openRegistry(ctx, s.NATS.Server, t, s.Streams.Replicas)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		if _, err := ensureHub(ctx, reg, registry.Hub{Name: s.Hub.Name, HostNames: s.Hub.HostNames, MinTLSVersion: registry.TLS12}); err != nil {
-			return err
-		}
-		h, err := startHub(ctx, g, &s, parent.Data, t)
+		h, err := startHub(ctx, g, &s, parent.Data, t, registry.Hub{Name: s.Hub.Name, HostNames: s.Hub.HostNames, MinTLSVersion: registry.TLS12})
 		if err != nil {
 			return err
 		}

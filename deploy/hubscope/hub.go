@@ -61,14 +61,19 @@ func ensureHub(ctx context.Context, r *registry.Registry, h registry.Hub) (*regi
 	return created, err
 }
 
-// startHub runs a hub with its publishers in g. The hubs of the registry are
-// there already.
-func startHub(ctx context.Context, g *group, s *Settings, data string, t *telemetry) (*runningHub, error) {
+// startHub runs a hub with its publishers in g, and makes those of the hubs that
+// are missing in the registry.
+func startHub(ctx context.Context, g *group, s *Settings, data string, t *telemetry, hubs ...registry.Hub) (*runningHub, error) {
 	conn, reg, err := openRegistry(ctx, s.NATS.Server, t, s.Streams.Replicas)
 	if err != nil {
 		return nil, err
 	}
 	g.onStop("registry connection", func() error { conn.Close(); return nil })
+	for _, h := range hubs {
+		if _, err := ensureHub(ctx, reg, h); err != nil {
+			return nil, err
+		}
+	}
 
 	events, err := s.NATS.Server.Connect("hubscope publisher", t.Log)
 	if err != nil {

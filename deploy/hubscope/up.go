@@ -174,10 +174,7 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 
 	var h *runningHub
 	err = p.step("hub", func() (string, error) {
-		if err := c.makeHubs(ctx, &s, t); err != nil {
-			return "", err
-		}
-		h, err = startHub(ctx, g, &s, c.Data, t)
+		h, err = startHub(ctx, g, &s, c.Data, t, c.hubs(&s)...)
 		if err != nil {
 			return "", err
 		}
@@ -214,26 +211,16 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 // strictName is the demo's second hub: one that enforces.
 const strictName = "strict"
 
-// makeHubs makes the hubs that `up` serves. The demo hub observes legacy
-// devices, and a strict one beside it refuses them; without the demo there is
-// one hub with minTlsVersion 1.2.
-func (c *upCmd) makeHubs(ctx context.Context, s *Settings, t *telemetry) error {
-	conn, reg, err := openRegistry(ctx, s.NATS.Server, t, s.Streams.Replicas)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
+// hubs are those that `up` serves. The demo hub observes legacy devices, and a
+// strict one beside it refuses them; without the demo there is one hub with
+// minTlsVersion 1.2.
+func (c *upCmd) hubs(s *Settings) []registry.Hub {
 	h := registry.Hub{Name: s.Hub.Name, HostNames: s.Hub.HostNames, MinTLSVersion: registry.TLS12}
-	if c.Demo {
-		h.MinTLSVersion = registry.TLS10
+	if !c.Demo {
+		return []registry.Hub{h}
 	}
-	if _, err := ensureHub(ctx, reg, h); err != nil {
-		return err
-	}
-	if c.Demo {
-		_, err = ensureHub(ctx, reg, registry.Hub{Name: strictName, HostNames: []string{"strict.localhost"}, MinTLSVersion: registry.TLS12})
-	}
-	return err
+	h.MinTLSVersion = registry.TLS10
+	return []registry.Hub{h, {Name: strictName, HostNames: []string{"strict.localhost"}, MinTLSVersion: registry.TLS12}}
 }
 
 // describe says in a line what the hub serves.
