@@ -19,7 +19,8 @@ type Config struct {
 	Catalog *plan.Catalog
 	// Limits bound every query; DefaultLimits where a field is zero.
 	Limits Limits
-	// External reads the files that externaldata names, nil refuses all of them.
+	// External reads the files that externaldata names, nil refuses all of them;
+	// [External.Reader] makes one of lists of what is allowed.
 	External func(uri string) ([]byte, error)
 }
 
@@ -104,14 +105,14 @@ func (e *Engine) compile(req Request, discover func(*plan.Discovery) ([]string, 
 	tree, errs := kql.Parse(req.Text)
 	if len(errs) > 0 {
 		// What could be read is bound all the same: several errors are shown at once.
-		_, more := plan.Bind(tree, e.catalog, e.options(req, nil))
+		_, more := plan.Bind(tree, e.catalog, e.options(req, nil, false))
 		errs = append(errs, more...)
 		errs.Sort()
 		return nil, errs
 	}
 	found := map[string][]string{}
 	for round := 0; ; round++ {
-		p, errs := plan.Bind(tree, e.catalog, e.options(req, found))
+		p, errs := plan.Bind(tree, e.catalog, e.options(req, found, discover != nil))
 		if len(errs) > 0 {
 			return nil, errs
 		}
@@ -129,8 +130,13 @@ func (e *Engine) compile(req Request, discover func(*plan.Discovery) ([]string, 
 	}
 }
 
-func (e *Engine) options(req Request, found map[string][]string) plan.Options {
+// options are those of a request. Unless the query is going to run, no file is
+// read for externaldata, whose columns are known without it.
+func (e *Engine) options(req Request, found map[string][]string, runs bool) plan.Options {
 	opt := plan.Options{Parameters: req.Parameters, Hubs: req.Hubs, Discovered: found, External: e.ext}
+	if e.ext != nil && !runs {
+		opt.External = func(string) ([]byte, error) { return nil, nil }
+	}
 	if !req.Start.IsZero() {
 		t := plan.Ticks(req.Start.UTC())
 		opt.Start = &t
