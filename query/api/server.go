@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"hubscope/query"
+	"hubscope/query/console"
 	"hubscope/query/kql"
 )
 
@@ -79,6 +80,13 @@ func (s *Server) routes() {
 		"GET /readyz":                 s.readyz,
 	} {
 		s.mux.Handle(pattern, s.handle(h))
+	}
+	page := console.New()
+	for _, pattern := range console.Paths {
+		s.mux.Handle(pattern, s.handle(func(w http.ResponseWriter, r *http.Request) error {
+			page.ServeHTTP(w, r)
+			return nil
+		}))
 	}
 	s.kustoRoutes()
 	s.monitorRoutes()
