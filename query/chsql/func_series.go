@@ -15,6 +15,26 @@ func let(name, expr, body string) string {
 	return "arrayMap(" + name + " -> " + body + ", [" + expr + "])[1]"
 }
 
+// let binds an expression to a fresh name. An alias would be put in place of its
+// name wherever that stands, and a long computation would grow with each step.
+func (g *gen) let(expr string, body func(name string) string) string {
+	if _, ok := identName(expr); ok || lambdaName(expr) {
+		return body(expr)
+	}
+	v := g.variable()
+	return let(v, expr, body(v))
+}
+
+// lambdaName says whether an expression is a variable of a lambda.
+func lambdaName(s string) bool {
+	for _, c := range s {
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9') {
+			return false
+		}
+	}
+	return s != "" && s[0] >= 'a'
+}
+
 func realArray(sql string) val { return val{k: kArray, elem: kReal, elemNull: true, sql: sql} }
 
 // eachReal makes a function of each element; {} is the element.
@@ -168,11 +188,12 @@ var seriesFunctions = map[string]function{
 		if len(a) > 2 {
 			ignore = g.num(a[2], kReal).sql
 		}
-		return realArray(outliers(g.series(a[0]), lo, hi, ignore))
+		return realArray(g.outliers(g.series(a[0]), lo, hi, ignore))
 	},
 	"series_seasonal": func(g *gen, c *plan.Call, a []val) val {
-		s := g.series(a[0])
-		return realArray(g.seasonal(s, a, 1, 2, "0.7"))
+		return realArray(g.let(g.reals(a[0]).sql, func(s string) string {
+			return g.seasonal(s, s, periodOf(a, 1), "0.7")
+		}))
 	},
 }
 
@@ -231,7 +252,7 @@ var multiFunctions = map[string]func(g *gen, c *plan.Call, a []val) []val{
 	"series_ifft":                func(g *gen, c *plan.Call, a []val) []val { return fft(g, a, true) },
 	"series_periods_detect":      periodsDetect,
 	"series_periods_validate":    periodsValidate,
-	"series_decompose":           func(g *gen, c *plan.Call, a []val) []val { return decompose(g, a, 1, 2, 3, 4, "") },
+	"series_decompose":           seriesDecompose,
 	"series_decompose_forecast":  decomposeForecast,
 	"series_decompose_anomalies": decomposeAnomalies,
 	"array_sort_asc":             func(g *gen, c *plan.Call, a []val) []val { return arraySort(g, c, a, false) },
@@ -359,15 +380,22 @@ func quantile(share, arr string) string {
 
 // outliers writes Tukey's scores: how far a value lies outside of the range of
 // two percentiles, in units of their distance.
-func outliers(s, lo, hi, ignore string) string {
-	skip := "isNull(x)"
-	if ignore != "" {
-		skip = "isNull(x) OR ifNull(x = " + ignore + ", 0)"
-	}
-	values := "arrayMap(x -> assumeNotNull(x), arrayFilter(x -> NOT (" + skip + "), " + s + "))"
-	body := "arrayMap(x -> toNullable(multiIf(" + skip + ", 0., ql = qh, 0., x > qh, (assumeNotNull(x) - qh) / (qh - ql) * " + tukeyScale(lo) + ", x < ql, (assumeNotNull(x) - ql) / (qh - ql) * " + tukeyScale(lo) + ", 0.)), " + s + ")"
-	return "if(empty(" + values + "), arrayMap(x -> toNullable(0.), " + s + "), " +
-		let("qv", "if(empty("+values+"), [0.], "+values+")", let("ql", quantile(lo, "qv"), let("qh", quantile(hi, "qv"), body))) + ")"
+func (g *gen) outliers(s, lo, hi, ignore string) string {
+	return g.let(s, func(s string) string {
+		skip := "isNull(x)"
+		if ignore != "" {
+			skip = "isNull(x) OR ifNull(x = " + ignore + ", 0)"
+		}
+		values := "arrayMap(x -> assumeNotNull(x), arrayFilter(x -> NOT (" + skip + "), " + s + "))"
+		return g.let(values, func(v string) string {
+			return g.let(quantile(lo, "if(empty("+v+"), [0.], "+v+")"), func(low string) string {
+				return g.let(quantile(hi, "if(empty("+v+"), [0.], "+v+")"), func(high string) string {
+					over := func(d string) string { return "(" + d + ") / (" + high + " - " + low + ") * " + tukeyScale(lo) }
+					return "arrayMap(x -> toNullable(multiIf(" + skip + ", 0., " + low + " = " + high + ", 0., x > " + high + ", " + over("assumeNotNull(x) - "+high) + ", x < " + low + ", " + over("assumeNotNull(x) - "+low) + ", 0.)), " + s + ")"
+				})
+			})
+		})
+	})
 }
 
 // tukeyScale makes the scores of the wider range comparable with those of the
@@ -378,161 +406,6 @@ func tukeyScale(lo string) string {
 		return "1.900031"
 	}
 	return "1."
-}
-
-// autocorrelation writes the unbiased autocorrelation of an array at a lag.
-func autocorrelation(s, lag string) string {
-	return "(arraySum((x, y) -> (x - am) * (y - am), arraySlice(" + s + ", 1, length(" + s + ") - " + lag + "), arraySlice(" + s + ", " + lag + " + 1)) / av * length(" + s + ") / (length(" + s + ") - " + lag + "))"
-}
-
-// acf names the autocorrelations of a series at the lags 1 to half its length.
-func (g *gen) acf(s string) val {
-	z := g.hoist(val{k: kArray, elem: kReal, sql: filled(s)}).sql
-	inner := "arrayMap(k -> if(av = 0, 0., " + autocorrelation(z, "k") + "), range(1, intDiv(length(" + z + "), 2) + 1))"
-	return g.named("acf", val{k: kArray, elem: kReal, sql: let("am", "arrayAvg("+z+")", let("av", "arraySum(x -> pow(x - am, 2), "+z+")", inner))})
-}
-
-// score writes how periodic a series is at a lag: the smallest autocorrelation at
-// its multiples, nothing below zero.
-func score(acf, lag string) string {
-	return "greatest(0., arrayMin(arrayMap(m -> " + acf + "[toInt64(round(m * " + lag + "))], range(1, toUInt32(greatest(floor(length(" + acf + ") / " + lag + "), 1)) + 1))))"
-}
-
-// candidates writes the lags whose autocorrelation is the largest around. At
-// least two multiples have to lie in the first half of the series, and a
-// multiple of a lag that is almost as good is none of its own.
-func candidates(acf string) string {
-	around := "arraySlice(" + acf + ", greatest(toInt64(intDiv(k + 1, 2)), 1), toInt64(k + intDiv(k, 2)) - greatest(toInt64(intDiv(k + 1, 2)), 1) + 1)"
-	smaller := "arrayExists(j -> j >= 4 AND j * 2 <= k AND modulo(k, j) = 0 AND " + acf + "[j] >= 0.8 * " + acf + "[k], arrayEnumerate(" + acf + "))"
-	return "arrayFilter(k -> k >= 4 AND k * 2 <= length(" + acf + ") AND " + acf + "[k] > 0 AND (" + acf + "[k] = arrayMax(" + around + ") OR " + acf + "[k] >= 0.95 * arrayMax(" + around + ") AND " + acf + "[k] = arrayMax(arraySlice(" + acf + ", toInt64(k) - 1, 3))) AND NOT " + smaller + ", arrayEnumerate(" + acf + "))"
-}
-
-func periodsDetect(g *gen, c *plan.Call, a []val) []val {
-	acf := g.acf(g.series(a[0]))
-	lo, hi, n := g.num(a[1], kReal), g.num(a[2], kReal), g.num(a[3], kLong)
-	found := g.named("found", val{k: kArray, sql: "arrayResize(arrayReverseSort(x -> x.2, arrayMap(k -> (toFloat64(k), " + score(acf.sql, "k") + "), arrayFilter(k -> k >= " + lo.s() + " AND k <= " + hi.s() + ", " + candidates(acf.sql) + "))), toUInt32(" + n.lit() + "), (0., 0.))"})
-	return []val{
-		{k: kArray, elem: kReal, sql: "arrayMap(x -> if(x.2 > 0, x.1, 0.), " + found.sql + ")", item: found.item},
-		{k: kArray, elem: kReal, sql: "arrayMap(x -> x.2, " + found.sql + ")", item: found.item},
-	}
-}
-
-func periodsValidate(g *gen, c *plan.Call, a []val) []val {
-	acf := g.acf(g.series(a[0]))
-	var periods, scores []string
-	for _, p := range a[1:] {
-		v := g.hoist(g.num(p, kReal)).s()
-		periods = append(periods, v)
-		scores = append(scores, "if("+v+" >= 1 AND "+v+" <= length("+acf.sql+"), "+score(acf.sql, v)+", 0.)")
-	}
-	return []val{
-		{k: kArray, elem: kReal, sql: "[" + strings.Join(periods, ", ") + "]", item: acf.item},
-		{k: kArray, elem: kReal, sql: "[" + strings.Join(scores, ", ") + "]", item: acf.item},
-	}
-}
-
-// period writes the number of points in a season: given, or detected when its
-// score reaches a threshold; 0 for none.
-func (g *gen) period(s string, a []val, i int, threshold string) string {
-	if len(a) > i && a[i].c != nil && !a[i].c.Null && a[i].c.Int >= 0 {
-		return itoa(a[i].c.Int)
-	}
-	acf := g.acf(s)
-	best := g.named("best", val{k: kArray, sql: "arrayReverseSort(x -> x.2, arrayMap(k -> (toInt64(k), " + score(acf.sql, "k") + "), " + candidates(acf.sql) + "))"})
-	return g.named("period", val{k: kLong, sql: "if(notEmpty(" + best.sql + ") AND " + best.sql + "[1].2 >= " + threshold + ", " + best.sql + "[1].1, 0)"}).sql
-}
-
-// seasonal writes the median of the points of each phase of the season.
-func (g *gen) seasonal(s string, a []val, periodAt, testAt int, threshold string) string {
-	learn := s
-	if len(a) > testAt && a[testAt].c != nil && a[testAt].c.Int > 0 {
-		learn = g.named("learn", realArray("arraySlice("+s+", 1, greatest(toInt64(length("+s+")) - "+itoa(a[testAt].c.Int)+", 0))")).sql
-	}
-	p := g.period(learn, a, periodAt, threshold)
-	if p == "0" {
-		return "arrayMap(x -> toNullable(0.), " + s + ")"
-	}
-	phase := "arrayMap(q -> arrayReduce('quantileExactInclusive(0.5)', arrayMap(x -> assumeNotNull(x), arrayFilter((x, j) -> isNotNull(x) AND modulo(j - 1, " + p + ") = q, " + learn + ", arrayEnumerate(" + learn + ")))), range(toUInt32(" + p + ")))"
-	phases := g.named("phases", val{k: kArray, elem: kReal, sql: "if(" + p + " > 0, " + phase + ", [0.])"}).sql
-	return "arrayMap(i -> toNullable(if(" + p + " > 0, " + phases + "[modulo(i - 1, greatest(" + p + ", 1)) + 1], 0.)), arrayEnumerate(" + s + "))"
-}
-
-// decompose returns baseline, seasonal, trend and residual.
-func decompose(g *gen, a []val, periodAt, trendAt, testAt, thresholdAt int, threshold string) []val {
-	if threshold == "" {
-		threshold = "0.6"
-	}
-	if len(a) > thresholdAt {
-		threshold = g.num(a[thresholdAt], kReal).s()
-	}
-	s := g.series(a[0])
-	seasonal := g.named("seasonal", realArray(g.seasonal(s, a, periodAt, testAt, threshold)))
-	rest := g.named("rest", val{k: kArray, elem: kReal, sql: "arrayMap((x, y) -> ifNull(x - y, 0), " + s + ", " + seasonal.sql + ")"})
-	learn := rest.sql
-	if len(a) > testAt && a[testAt].c != nil && a[testAt].c.Int > 0 {
-		learn = "arraySlice(" + rest.sql + ", 1, greatest(toInt64(length(" + rest.sql + ")) - " + itoa(a[testAt].c.Int) + ", 0))"
-	}
-	kind := "avg"
-	if len(a) > trendAt {
-		kind, _ = a[trendAt].constString()
-	}
-	var trend val
-	switch kind {
-	case "linefit":
-		f := g.named("fit", val{k: kArray, sql: fitLine(learn)})
-		trend = g.named("trend", realArray("arrayMap(i -> toNullable("+f.sql+".1 * (i - 1) + "+f.sql+".2), arrayEnumerate("+s+"))"))
-	case "none":
-		trend = g.named("trend", realArray("arrayMap(x -> toNullable(0.), "+s+")"))
-	default:
-		trend = g.named("trend", realArray("arrayMap(x -> toNullable(arrayAvg("+learn+")), "+s+")"))
-	}
-	baseline := g.named("baseline", realArray("arrayMap((x, y) -> x + y, "+seasonal.sql+", "+trend.sql+")"))
-	residual := g.named("residual", realArray("arrayMap((x, y) -> x - y, "+s+", "+baseline.sql+")"))
-	return []val{baseline, seasonal, trend, residual}
-}
-
-func decomposeForecast(g *gen, c *plan.Call, a []val) []val {
-	// series, test points, seasonality, trend, threshold
-	order := []val{a[0]}
-	period, trend := val{sql: "-1", k: kLong}, constant(&plan.Const{T: plan.String, Text: "linefit"})
-	if len(a) > 2 {
-		period = a[2]
-	}
-	if len(a) > 3 {
-		trend = a[3]
-	}
-	order = append(order, period, trend, a[1])
-	if len(a) > 4 {
-		order = append(order, a[4])
-	}
-	return decompose(g, order, 1, 2, 3, 4, "")
-}
-
-func decomposeAnomalies(g *gen, c *plan.Call, a []val) []val {
-	// series, threshold, seasonality, trend, test points, method, seasonality threshold
-	limit := "1.5"
-	if len(a) > 1 {
-		limit = g.num(a[1], kReal).s()
-	}
-	order := []val{a[0]}
-	for i := 2; i < len(a) && i < 5; i++ {
-		order = append(order, a[i])
-	}
-	threshold := ""
-	if len(a) > 6 {
-		threshold = g.num(a[6], kReal).s()
-	}
-	parts := decompose(g, order, 1, 2, 3, 99, threshold)
-	lo, hi := "0.1", "0.9"
-	if len(a) > 5 {
-		if m, _ := a[5].constString(); m == "tukey" {
-			lo, hi = "0.25", "0.75"
-		}
-	}
-	scores := g.named("scores", realArray(outliers(parts[3].sql, lo, hi, "")))
-	flags := realArray("arrayMap(x -> toNullable(multiIf(x >= " + limit + ", 1., x <= -" + limit + ", -1., 0.)), " + scores.sql + ")")
-	flags.item = scores.item
-	return []val{flags, scores, parts[0]}
 }
 
 // fft writes the discrete Fourier transform.

@@ -394,16 +394,24 @@ const lastKey = plan.UnixEpochTicks + 49_673*plan.TicksPerDay
 func (g *gen) extend(n *plan.Extend, need set) *block {
 	inner := need.clone()
 	var items []plan.Item
-	windowed := false
+	windowed, arrays, series := false, false, false
 	for _, it := range n.Items {
 		if need.has(it.Col.ID) {
 			items = append(items, it)
 			inner.addExpr(it.X)
 			inner.addWindows(it.X)
 			windowed = windowed || hasWindow(it.X)
+			onArrays, onSeries := readsArrays(it.X)
+			arrays, series = arrays || onArrays, series || onSeries
 		}
 	}
 	b := g.node(n.In, inner)
+	if b.grouped && arrays || series && len(b.items) > 0 {
+		// An aggregate cannot stand in a lambda, and an alias is put in place of
+		// its name wherever that stands: a long computation would grow with each
+		// step.
+		b = g.wrap(b, inner)
+	}
 	if windowed && (b.grouped || b.limitN != "" || b.limitBy != "" || b.windowed || b.random) {
 		b = g.wrap(b, inner)
 	}
@@ -429,6 +437,21 @@ func (s set) addWindows(x plan.Expr) {
 		}
 		return true
 	})
+}
+
+// readsArrays says whether an expression calls a function of dynamic values, and
+// whether it calls one of series.
+func readsArrays(x plan.Expr) (arrays, series bool) {
+	plan.WalkExpr(x, func(x plan.Expr) bool {
+		if c, ok := x.(*plan.Call); ok {
+			series = series || c.Func.Group == "series"
+			for _, a := range c.Args {
+				arrays = arrays || a.Type() == plan.Dynamic
+			}
+		}
+		return !series
+	})
+	return arrays || series, series
 }
 
 func hasWindow(x plan.Expr) bool {
