@@ -295,7 +295,7 @@ func (b *binder) columnList(list []kql.Expr, p *projection, st style) []Item {
 			outs := b.outputs(e)
 			if r, ok := isColumn(e, outs[0].x); ok && len(outs) == 1 && st != stylePrint {
 				c := Column{ID: r.ID, Name: r.Name, Type: r.T}
-				if !(st == styleExtend && p.skips(c.ID)) {
+				if !p.skips(c.ID) {
 					p.declare(b, e.Range(), c, st == styleReplace)
 				}
 				continue

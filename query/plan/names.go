@@ -146,9 +146,12 @@ func (p *projection) skips(id ColID) bool {
 // the place of the column of that name. It does nothing for a column that is
 // skipped.
 func (p *projection) add(c Column, replace bool) {
-	if c.Name == "" || p.skips(c.ID) {
-		return
+	if c.Name != "" && !p.skips(c.ID) {
+		p.put(c, replace)
 	}
+}
+
+func (p *projection) put(c Column, replace bool) {
 	i := p.find(c.Name)
 	switch {
 	case i < 0:
@@ -170,7 +173,8 @@ func (p *projection) add(c Column, replace bool) {
 	p.cols = append(p.cols, c)
 }
 
-// declare adds a column under a name that the query gives.
+// declare adds a column under a name that the query gives, also a second name of
+// a column that is skipped.
 func (p *projection) declare(b *binder, at kql.Span, c Column, replace bool) {
 	for _, d := range p.declared {
 		if d == c.Name {
@@ -181,10 +185,8 @@ func (p *projection) declare(b *binder, at kql.Span, c Column, replace bool) {
 	if i := p.find(c.Name); replace && i >= 0 {
 		p.cols[i] = c
 	} else {
-		p.add(c, false)
-		if len(p.cols) > 0 {
-			c = p.cols[len(p.cols)-1]
-		}
+		p.put(c, false)
+		c = p.cols[len(p.cols)-1]
 	}
 	p.declared = append(p.declared, c.Name)
 }
