@@ -20,6 +20,7 @@ type block struct {
 	bounds  stream.Block
 	events  *table
 	certs   *table // certificates not stored before
+	metrics *table // samples, which are no events of connections
 	letters []letter
 	links   []trace.SpanContext
 	decoder decoder
@@ -28,6 +29,7 @@ type block struct {
 func newBlock() *block {
 	b := &block{events: newTable(stored(ingest.Connections))}
 	b.certs = newTable(append([]ingest.Column{ingest.CertIdColumn}, certificate(ingest.Connections)...))
+	b.metrics = newTable(ingest.MetricColumns)
 	return b
 }
 
@@ -37,6 +39,7 @@ func (b *block) reset() {
 	b.letters, b.links = b.letters[:0], b.links[:0]
 	b.events.reset()
 	b.certs.reset()
+	b.metrics.reset()
 }
 
 // letter is what of a message cannot be stored.

@@ -390,7 +390,7 @@ func (c *Collector) storeBlock(ctx context.Context, p *part, lease *stream.Lease
 		}
 		span.End()
 	}()
-	if b.events.rows > 0 {
+	if b.events.rows+b.metrics.rows > 0 {
 		if err := lease.Begin(ctx, b.bounds); err != nil {
 			return err
 		}

@@ -94,6 +94,8 @@ func (b *block) add(m *stream.Message) {
 		bad, reason = b.addProto(m, body)
 	case ingest.ContentTypeJSON, "application/json":
 		bad, reason = b.addJSON(m, body)
+	case ingest.ContentTypeMetrics:
+		bad, reason = b.addMetrics(m, body)
 	default:
 		bad, reason = body, fmt.Errorf("content type %q is unknown; want %s or %s", m.ContentType(), ingest.ContentType, ingest.ContentTypeJSON)
 	}
@@ -216,6 +218,59 @@ func (b *block) addEvent(m *stream.Message, event []byte) error {
 	return b.addDecoded(m, &e)
 }
 
+// addMetrics adds length-prefixed samples. It returns the bad ones, in the same
+// form, and what is wrong with the first.
+func (b *block) addMetrics(m *stream.Message, body []byte) (bad []byte, reason error) {
+	n, failed := 0, 0
+	for rest := body; len(rest) > 0; {
+		n++
+		sample, next, err := ingest.CutMetric(rest)
+		if err == nil {
+			err = b.addMetric(m, &sample)
+		}
+		if err != nil {
+			if failed++; reason == nil {
+				reason = fmt.Errorf("metric %d: %w", n, err)
+			}
+			bad = append(bad, rest[:len(rest)-len(next)]...)
+		}
+		rest = next
+	}
+	if n == 0 {
+		return body, errors.New("message without metrics")
+	}
+	if failed > 1 {
+		reason = fmt.Errorf("%w (and %d more of %d metrics)", reason, failed-1, n)
+	}
+	return bad, reason
+}
+
+// addMetric adds a sample as a row of its own table.
+func (b *block) addMetric(m *stream.Message, s *ingest.Metric) error {
+	switch {
+	case s.TimeGenerated.IsZero():
+		return errors.New("metric without TimeGenerated")
+	case s.Hub == "":
+		return errors.New("metric without Hub")
+	case s.MetricName == "":
+		return errors.New("metric without MetricName")
+	}
+	ticks := ingest.Ticks(s.TimeGenerated)
+	if err := b.decoder.checkTime(m, ticks); err != nil {
+		return err
+	}
+	t := b.metrics
+	t.columns[0].putLong(t.rows, ticks)
+	for i, text := range []string{s.Hub, s.Node, s.MetricName, s.TlsVersion, s.TlsCipher, s.Protocol, s.ResultType} {
+		t.columns[1+i].putLow(t.rows, []byte(text))
+	}
+	for i, n := range []int64{s.Total, s.Count, s.Minimum, s.Maximum} {
+		t.columns[8+i].putLong(t.rows, n)
+	}
+	t.rows++
+	return nil
+}
+
 // addDecoded adds an event that is in its Go form.
 func (b *block) addDecoded(m *stream.Message, e *ingest.Event) error {
 	d := &b.decoder
@@ -243,11 +298,16 @@ func (b *block) check(m *stream.Message) error {
 	case !d.operation:
 		return errors.New("event without OperationName")
 	}
+	return d.checkTime(m, d.ticks)
+}
+
+// checkTime says whether the time of what m holds is near that of its arrival.
+func (d *decoder) checkTime(m *stream.Message, ticks int64) error {
 	switch at := ingest.Ticks(m.Time); {
-	case d.ticks > at+int64(futureSlack/100):
-		return fmt.Errorf("TimeGenerated %s is in the future of its arrival, %s", ingest.FromTicks(d.ticks).Format(time.RFC3339), m.Time.UTC().Format(time.RFC3339))
-	case d.ticks < at-int64(d.maxAge/100):
-		return fmt.Errorf("TimeGenerated %s is older than %v at its arrival, %s", ingest.FromTicks(d.ticks).Format(time.RFC3339), d.maxAge, m.Time.UTC().Format(time.RFC3339))
+	case ticks > at+int64(futureSlack/100):
+		return fmt.Errorf("TimeGenerated %s is in the future of its arrival, %s", ingest.FromTicks(ticks).Format(time.RFC3339), m.Time.UTC().Format(time.RFC3339))
+	case ticks < at-int64(d.maxAge/100):
+		return fmt.Errorf("TimeGenerated %s is older than %v at its arrival, %s", ingest.FromTicks(ticks).Format(time.RFC3339), d.maxAge, m.Time.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

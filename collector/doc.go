@@ -32,6 +32,8 @@
 //	DeviceFirsts      first event and best offer of each device
 //	Devices           view over both                   (ingest.Devices)
 //	AzureDiagnostics  view over Connections            (ingest.AzureDiagnostics)
+//	MetricSamples     samples of metrics by minute and hub process (ingest.MetricColumns)
+//	AzureMetrics      view over MetricSamples          (ingest.AzureMetrics)
 //
 // This package reads no queries; that is the query service's work.
 package collector

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"hubscope/deploy/embed"
+	"hubscope/ingest"
 	"hubscope/ingest/stream"
 )
 
@@ -271,6 +272,7 @@ func TestKillAnything(t *testing.T) {
 					p.Publish(event(i))
 					i++
 				}
+				p.PublishMetrics([]ingest.Metric{*sample("hub", 1)})
 				published.Store(int64(i))
 			}
 		}
@@ -306,7 +308,7 @@ func TestKillAnything(t *testing.T) {
 	close(stopEvents)
 	<-eventsDone
 	want := published.Load()
-	eventually(t, "all events are acknowledged", func() bool { return p.Status().Acked == want })
+	eventually(t, "all events are acknowledged", func() bool { return p.Status().Acked == want+want/100 })
 	stopPublisher()
 	defer func() {
 		if t.Failed() {
@@ -317,6 +319,9 @@ func TestKillAnything(t *testing.T) {
 	}()
 	eventually(t, "all events are stored", func() bool { return rows() >= want })
 	checkExact(t, s, "kills", want, want*4/5)
+	if n := s.number("SELECT sum(Count) FROM kills.MetricSamples"); n != want/100 {
+		t.Errorf("%d samples are stored, want %d", n, want/100)
+	}
 	t.Logf("%d events, %d blocks in the window of tokens", want, s.number("SELECT count() FROM system.parts WHERE database = 'kills' AND table = 'Connections'"))
 }
 

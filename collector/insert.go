@@ -79,8 +79,8 @@ func exactlyOnce(token string) []ch.Setting {
 	}
 }
 
-// block stores certificates and events of b. It repeats both until they are
-// stored, or ctx is done.
+// block stores certificates, samples and events of b. It repeats each until it
+// is stored, or ctx is done.
 func (w *inserter) block(ctx context.Context, b *block, token string) error {
 	if b.certs.rows > 0 {
 		// First, so that no event shows up before its certificate; a row that
@@ -89,6 +89,12 @@ func (w *inserter) block(ctx context.Context, b *block, token string) error {
 		if err := w.forever(ctx, func() error {
 			return w.table(ctx, "Certificates", in, []ch.Setting{must("async_insert", "0")})
 		}); err != nil {
+			return err
+		}
+	}
+	if b.metrics.rows > 0 {
+		in := b.metrics.finish()
+		if err := w.forever(ctx, func() error { return w.table(ctx, "MetricSamples", in, exactlyOnce(token)) }); err != nil {
 			return err
 		}
 	}

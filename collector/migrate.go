@@ -29,6 +29,8 @@ type migration struct {
 
 var migrations = []migration{
 	{1, "events, certificates, rollups, device states and their views", first},
+	{2, "samples of metrics", func(s Schema, _ []ingest.Column) []string { return []string{s.metricSamples(), s.azureMetrics()} }},
+	{3, "log of queries", func(s Schema, _ []ingest.Column) []string { return []string{s.queryLog()} }},
 }
 
 func first(s Schema, columns []ingest.Column) []string {

@@ -259,6 +259,79 @@ FROM %s
 WHERE DeviceId != ''`, s.name("DeviceFirstsFeed"), s.on(), s.name("DeviceFirsts"), s.name("Connections"))
 }
 
+// queryLog holds what was asked. The query services insert it, not the collector.
+func (s Schema) queryLog() string {
+	var defs []string
+	for _, c := range ingest.QueryLog {
+		defs = append(defs, definition(c))
+	}
+	return fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s%s %s
+ENGINE = %s
+PARTITION BY toYYYYMM(TimeGenerated)
+ORDER BY (toStartOfHour(TimeGenerated), User, TimeGenerated)
+TTL toDateTime(TimeGenerated) + INTERVAL %d DAY
+SETTINGS %s`, s.name("QueryLog"), s.on(), columnList(defs), s.engine("MergeTree", "QueryLog"), s.EventDays, s.settings("ttl_only_drop_parts = 1"))
+}
+
+// metricSamples holds what hub processes measure, added up by minute: several
+// rows of a process and minute become one as they merge.
+func (s Schema) metricSamples() string {
+	var defs, order []string
+	for _, c := range ingest.MetricColumns {
+		if c.Type == ingest.Long {
+			f := "sum"
+			switch c.Name {
+			case "Minimum":
+				f = "min"
+			case "Maximum":
+				f = "max"
+			}
+			c.ClickHouse = "SimpleAggregateFunction(" + f + ", " + c.ClickHouse + ")"
+		} else {
+			order = append(order, c.Name)
+		}
+		defs = append(defs, definition(c))
+	}
+	return fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s%s %s
+ENGINE = %s
+PARTITION BY toYYYYMM(TimeGenerated)
+ORDER BY (%s)
+TTL toDateTime(TimeGenerated) + INTERVAL %d DAY
+SETTINGS %s`, s.name("MetricSamples"), s.on(), columnList(defs), s.engine("AggregatingMergeTree", "MetricSamples"),
+		strings.Join(order, ", "), s.RollupDays, s.settings("ttl_only_drop_parts = 1"))
+}
+
+// azureMetrics puts the processes of a hub together. What each of them counts is
+// added up; of the devices that are connected each process has its own, so that
+// their averages are added up; the registry, whose size each process reports, is
+// the same for all.
+func (s Schema) azureMetrics() string {
+	keys := "TimeGenerated, Hub, MetricName, TlsVersion, TlsCipher, Protocol, ResultType"
+	samples := fmt.Sprintf(`SELECT %s, Node, sum(Total) AS T, sum(Count) AS C, min(Minimum) AS Least, max(Maximum) AS Most
+FROM %s
+GROUP BY %s, Node`, keys, s.name("MetricSamples"), keys)
+	hubs := fmt.Sprintf(`SELECT %[1]s,
+  MetricName = '%[2]s' AS Own, MetricName = '%[3]s' AS Same, if(MetricName = '%[4]s', 1000, 1) AS Unit,
+  if(Own OR Same, max(C), sum(C)) AS Count,
+  multiIf(Own, sum(T / C), Same, max(T / C), sum(T) / sum(C)) / Unit AS Average,
+  Average * Count AS Total,
+  if(Own, sum(Least), min(Least)) / Unit AS Minimum,
+  if(Own, sum(Most), max(Most)) / Unit AS Maximum
+FROM (%[5]s)
+GROUP BY %[1]s`, keys, ingest.ConnectedDeviceCount, ingest.TotalDeviceCount, ingest.HandshakeDuration, samples)
+	var bag []string
+	for _, name := range []string{"TlsVersion", "TlsCipher", "Protocol", "ResultType"} {
+		bag = append(bag, fmt.Sprintf(`if(%[1]s = '', '', concat('"%[1]s":', toJSONString(%[1]s)))`, name))
+	}
+	return s.view("AzureMetrics", ingest.AzureMetrics, fmt.Sprintf(`SELECT *, %s,
+  '' AS TenantId, '%s' AS SubscriptionId, 'HUBSCOPE' AS ResourceGroup,
+  'MICROSOFT.DEVICES' AS ResourceProvider, upper(Hub) AS Resource,
+  'PT1M' AS TimeGrain, multiIf(MetricName = '%s', 'MilliSeconds', MetricName = '%s', 'Bytes', 'Count') AS UnitName,
+  'Azure' AS SourceSystem, 'AzureMetrics' AS Type,
+  concat('{', arrayStringConcat(arrayFilter(d -> d != '', [%s]), ','), '}') AS Dimensions
+FROM (%s)`, resourceIds, zeroGUID, ingest.HandshakeDuration, ingest.DeviceDataUsage, strings.Join(bag, ", "), hubs))
+}
+
 // views are the KQL tables that are no tables. They have the columns of
 // ingest.AzureDiagnostics and ingest.Devices, in that order.
 func (s Schema) views() []string {
@@ -276,10 +349,12 @@ func (s Schema) view(name string, columns []ingest.Column, body string) string {
 
 const zeroGUID = "00000000-0000-0000-0000-000000000000"
 
+// resourceIds are Azure's two spellings of a hub's id.
+const resourceIds = "concat('/SUBSCRIPTIONS/" + zeroGUID + "/RESOURCEGROUPS/HUBSCOPE/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/', upper(Hub)) AS ResourceId, lower(ResourceId) AS _ResourceId"
+
 func (s Schema) azure() string {
-	resource := "/SUBSCRIPTIONS/" + zeroGUID + "/RESOURCEGROUPS/HUBSCOPE/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/"
 	return fmt.Sprintf(`SELECT TimeGenerated,
-  concat('%s', upper(Hub)) AS ResourceId, lower(ResourceId) AS _ResourceId,
+  %s,
   '' AS TenantId, '%s' AS SubscriptionId, 'HUBSCOPE' AS ResourceGroup,
   'MICROSOFT.DEVICES' AS ResourceProvider, 'IOTHUBS' AS ResourceType, upper(Hub) AS Resource,
   Category, OperationName, Level, ResultType, ResultSignature, ResultDescription, DurationMs,
@@ -287,7 +362,7 @@ func (s Schema) azure() string {
   %s AS properties_s,
   'AzureDiagnostics' AS Type
 FROM %s
-WHERE OperationName IN ('%s', '%s', '%s')`, resource, zeroGUID, azureProperties(), s.name("Connections"),
+WHERE OperationName IN ('%s', '%s', '%s')`, resourceIds, zeroGUID, azureProperties(), s.name("Connections"),
 		ingest.DeviceConnect, ingest.DeviceDisconnect, ingest.ConnectionRefused)
 }
 

@@ -55,6 +55,8 @@ func TestTablesAreTheLists(t *testing.T) {
 		"Certificates":     append([]ingest.Column{ingest.CertIdColumn}, certificate(ingest.Connections)...),
 		"AzureDiagnostics": ingest.AzureDiagnostics,
 		"Devices":          ingest.Devices,
+		"AzureMetrics":     ingest.AzureMetrics,
+		"QueryLog":         ingest.QueryLog,
 	} {
 		if diff := cmp.Diff(listed(want), s.describe(table)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", table, diff)
@@ -77,7 +79,7 @@ func TestTablesAreTheLists(t *testing.T) {
 		}
 	}
 	// Every table that an insert reaches has its own window of tokens.
-	for _, table := range []string{"Connections", "Certificates", "ConnectionsBy5m", "DeviceDays", "DeviceStates", "DeviceFirsts"} {
+	for _, table := range []string{"Connections", "Certificates", "ConnectionsBy5m", "DeviceDays", "DeviceStates", "DeviceFirsts", "MetricSamples"} {
 		if s.number("SELECT countSubstrings(create_table_query, 'non_replicated_deduplication_window = 10000') FROM system.tables WHERE database = ? AND name = ?", s.Database, table) != 1 {
 			t.Errorf("%s has no window of tokens", table)
 		}
@@ -96,8 +98,8 @@ func TestMigrateTogetherAndAgain(t *testing.T) {
 	}
 	wg.Wait()
 	m, err := s.Migrate(t.Context())
-	if err != nil || m.From != 1 || m.To != 1 {
-		t.Errorf("again: %+v, %v; want version 1 to 1", m, err)
+	if err != nil || m.From != m.To || m.To != migrations[len(migrations)-1].version {
+		t.Errorf("again: %+v, %v; want the newest version twice", m, err)
 	}
 	if err := s.conn.Exec(t.Context(), "INSERT INTO together.schema_migrations (version, name) SETTINGS async_insert = 0 VALUES (99, 'later')"); err != nil {
 		t.Fatal(err)
@@ -119,11 +121,12 @@ func TestMigrationAddsAColumn(t *testing.T) {
 	if err := s.conn.Exec(t.Context(), "INSERT INTO adds.Connections (TimeGenerated, Hub, OperationName) SETTINGS async_insert = 0 VALUES (now64(7), 'h', 'deviceConnect')"); err != nil {
 		t.Fatal(err)
 	}
-	later := append(slices.Clone(migrations), migration{2, "user agents", func(s Schema, columns []ingest.Column) []string {
+	now := migrations[len(migrations)-1].version
+	later := append(slices.Clone(migrations), migration{now + 1, "user agents", func(s Schema, columns []ingest.Column) []string {
 		return append([]string{s.addColumn("Connections", columns, "UserAgent")}, s.views()...)
 	}})
 	m, err := migrate(t.Context(), s.conn, schema, later, ingest.Connections)
-	if err != nil || m.From != 1 || m.To != 2 {
+	if err != nil || m.From != now || m.To != now+1 {
 		t.Fatalf("%+v, %v", m, err)
 	}
 	if diff := cmp.Diff(listed(append(stored(ingest.Connections), ingest.IngestionTimeColumn)), s.describe("Connections")); diff != "" {

@@ -11,6 +11,7 @@ const (
 	String   Type = "string"
 	GUID     Type = "guid"
 	Long     Type = "long"
+	Real     Type = "real"
 	Bool     Type = "bool"
 	Dynamic  Type = "dynamic"
 )
@@ -222,5 +223,7 @@ type Table struct {
 var Tables = []Table{
 	{"Connections", "One row for every event of a connection: connects, disconnects, refusals, with what TLS negotiated and what the client offered.", Connections},
 	{"AzureDiagnostics", "The same events in Azure's resource log envelope, for queries written for Azure IoT Hub.", AzureDiagnostics},
+	{"AzureMetrics", "Azure's platform metrics of a hub by the minute: connections by TLS version and cipher, devices, telemetry.", AzureMetrics},
 	{"Devices", "One row a device: first and last seen, last TLS version and cipher, best version offered, strict verdict, certificate expiry.", Devices},
+	{"QueryLog", "One row a query: who asked what, and what it cost. Readers see their own.", QueryLog},
 }

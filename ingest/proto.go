@@ -25,6 +25,19 @@ message Event {
 		fmt.Fprintf(&b, "  // %s\n  %s %s = %d;%s\n", c.Doc, c.protoType(), snake(c.Name), c.Field, c.protoNote())
 	}
 	b.WriteString("}\n")
+	fmt.Fprintf(&b, "\n// Metric is a sample of a hub's metric, measured by one process. Messages of\n// them are like those of events, with Content-Type: %s.\nmessage Metric {\n", ContentTypeMetrics)
+	for i := range MetricColumns {
+		c := &MetricColumns[i]
+		kind, note := "string", ""
+		switch c.Type {
+		case Long:
+			kind = "int64"
+		case Datetime:
+			kind, note = "sfixed64", " // 100 ns since 1970-01-01 UTC"
+		}
+		fmt.Fprintf(&b, "  // %s\n  %s %s = %d;%s\n", c.Doc, kind, snake(c.Name), c.Field, note)
+	}
+	b.WriteString("}\n")
 	return b.String()
 }
 

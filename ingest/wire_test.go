@@ -133,6 +133,56 @@ func TestWireIsProtobuf(t *testing.T) {
 	}
 }
 
+// TestMetricIsProtobuf: samples are what the schema says, for the protobuf
+// library too.
+func TestMetricIsProtobuf(t *testing.T) {
+	compiler := protocompile.Compiler{Resolver: &protocompile.SourceResolver{
+		Accessor: protocompile.SourceAccessorFromMap(map[string]string{"event.proto": Proto()}),
+	}}
+	files, err := compiler.Compile(context.Background(), "event.proto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Metric{
+		TimeGenerated: time.Date(2026, 11, 23, 1, 2, 0, 0, time.UTC), Hub: "h", Node: "n", MetricName: SuccessfulConnections,
+		TlsVersion: "1.3", TlsCipher: "TLS_AES_128_GCM_SHA256", Protocol: Mqtt, ResultType: "401003", Total: 3, Count: 2, Minimum: -1, Maximum: 4,
+	}
+	ours := AppendMetric(nil, &want)
+	msg := dynamicpb.NewMessage(files[0].Messages().ByName("Metric"))
+	if err := proto.Unmarshal(ours[1:], msg); err != nil {
+		t.Fatal(err)
+	}
+	if len(msg.GetUnknown()) > 0 {
+		t.Error("the schema does not know all of our encoding")
+	}
+	set := 0
+	msg.Range(func(protoreflect.FieldDescriptor, protoreflect.Value) bool { set++; return true })
+	if set != len(MetricColumns) {
+		t.Errorf("%d fields set, want %d", set, len(MetricColumns))
+	}
+	theirs, err := proto.Marshal(msg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two := append(append(ours, byte(len(theirs))), theirs...)
+	_, rest, err := CutMetric(two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, rest, err := CutMetric(rest)
+	if err != nil || len(rest) != 0 {
+		t.Fatalf("%d bytes left, %v", len(rest), err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("through the protobuf library (-want +got):\n%s", diff)
+	}
+	for n := range ours {
+		if m, _, err := CutMetric(ours[:n]); err == nil {
+			t.Errorf("%d of %d bytes are a metric: %+v", n, len(ours), m)
+		}
+	}
+}
+
 func TestEventsRoundTrip(t *testing.T) {
 	small, big := &Event{Hub: "h", TimeGenerated: time.Unix(1, 100)}, full()
 	big.ResultDescription = strings.Repeat("long ", 9000)

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -171,6 +172,7 @@ type Publisher struct {
 // batch is an encoded, not yet numbered message.
 type batch struct {
 	partition int
+	media     string // Content-Type; that of events when empty
 	body      []byte
 	events    int
 	created   time.Time
@@ -245,6 +247,27 @@ func (p *Publisher) Publish(e *ingest.Event) { p.publish(trace.SpanContext{}, e)
 // the message's producer span continues the trace.
 func (p *Publisher) PublishContext(ctx context.Context, e *ingest.Event) {
 	p.publish(trace.SpanContextFromContext(ctx), e)
+}
+
+// PublishMetrics takes copies of samples and sends them in a message of their
+// own, in the way of events. Those of one call are of one hub.
+func (p *Publisher) PublishMetrics(samples []ingest.Metric) {
+	if len(samples) == 0 {
+		return
+	}
+	b := batch{media: ingest.ContentTypeMetrics, events: len(samples), created: time.Now()}
+	for i := range samples {
+		b.body = ingest.AppendMetric(b.body, &samples[i])
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped || p.queued >= p.cfg.QueueBytes {
+		p.m.dropped.Add(context.Background(), int64(len(samples)))
+		return
+	}
+	p.queued += int64(len(b.body))
+	p.ready = append(p.ready, b)
+	p.kick()
 }
 
 // maxLinks bounds the traces that one message continues.
@@ -437,7 +460,7 @@ func (p *Publisher) message(b batch) *message {
 	subject := eventsSubject + "." + strconv.Itoa(b.partition) + "." + token(p.cfg.Node)
 	m := &message{
 		id:      p.cfg.Node + "/" + p.epoch + "/" + strconv.FormatUint(p.counter, 10),
-		subject: subject, body: b.body, events: b.events, created: b.created,
+		subject: subject, media: cmp.Or(b.media, ingest.ContentType), body: b.body, events: b.events, created: b.created,
 	}
 	m.trace = p.startTrace(subject, b)
 	if p.cfg.Compress && len(m.body) >= compressFrom {
@@ -673,7 +696,7 @@ func (p *Publisher) send(ctx context.Context, now time.Time) time.Duration {
 		}
 		h := nats.Header{
 			jetstream.MsgIDHeader: {m.id},
-			headerType:            {ingest.ContentType},
+			headerType:            {m.media},
 			headerEvents:          {strconv.Itoa(m.events)},
 		}
 		if m.encoded != "" {

@@ -20,6 +20,7 @@ type message struct {
 	id      string
 	subject string
 	trace   string // traceparent of the producer span, may be empty
+	media   string // Content-Type of body
 	encoded string // Content-Encoding of body, may be empty
 	body    []byte
 	events  int
@@ -47,7 +48,7 @@ func (m *message) size() int64 {
 //	checksum uint32, CRC-32C of the same
 //	created, sent   int64 ns since 1970, sent 0 for never
 //	events   uint32
-//	four strings and the body, each with a uvarint length before it
+//	five strings and the body, each with a uvarint length before it
 //
 // A segment is removed when all its messages are acknowledged, so after a
 // crash some come a second time, under their ids. A torn record ends a segment.
@@ -179,7 +180,7 @@ func appendRecord(b []byte, m *message) []byte {
 	}
 	b = binary.LittleEndian.AppendUint64(b, uint64(sent))
 	b = binary.LittleEndian.AppendUint32(b, uint32(m.events))
-	for _, s := range []string{m.id, m.subject, m.trace, m.encoded} {
+	for _, s := range []string{m.id, m.subject, m.trace, m.media, m.encoded} {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
@@ -212,7 +213,7 @@ func parseRecord(b []byte) (*message, error) {
 		b = b[k+int(n):]
 		return s, nil
 	}
-	for _, to := range []*string{&m.id, &m.subject, &m.trace, &m.encoded} {
+	for _, to := range []*string{&m.id, &m.subject, &m.trace, &m.media, &m.encoded} {
 		s, err := field()
 		if err != nil {
 			return nil, err

@@ -1,0 +1,180 @@
+package ingest
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// ContentTypeMetrics is the value of header Content-Type of a message that
+// holds length-prefixed samples ([AppendMetric]). It goes the way of the events,
+// and is delivered as they are.
+const ContentTypeMetrics = "application/vnd.hubscope.metrics.v1+protobuf"
+
+// Metric is a sample of a hub's platform metric: some measurements of one hub
+// process, added up. It is stored in table MetricSamples.
+type Metric struct {
+	TimeGenerated time.Time // start of the minute
+	Hub           string
+	Node          string
+	MetricName    string
+
+	// Dimensions; empty where the metric has none.
+	TlsVersion string
+	TlsCipher  string
+	Protocol   string
+	ResultType string
+
+	// Total, Minimum and Maximum of Count measurements.
+	Total   int64
+	Count   int64
+	Minimum int64
+	Maximum int64
+}
+
+// Names of metrics; Azure's, where it has the metric.
+const (
+	ConnectedDeviceCount  = "connectedDeviceCount"
+	TotalDeviceCount      = "totalDeviceCount"
+	SuccessfulConnections = "SuccessfulConnections"
+	RefusedConnections    = "RefusedConnections"
+	HandshakeDuration     = "HandshakeDuration"
+	TelemetryAttempts     = "d2c.telemetry.ingress.allProtocol"
+	TelemetrySuccess      = "d2c.telemetry.ingress.success"
+	DeviceDataUsage       = "deviceDataUsage"
+)
+
+// MetricColumns are the columns of table MetricSamples, in the order and with
+// the field numbers of message Metric in event.proto. Rows of one node and
+// minute may be several; see [AzureMetrics].
+var MetricColumns = []Column{
+	{Name: "TimeGenerated", Type: Datetime, ClickHouse: "DateTime64(7, 'UTC')", Codec: "T64, ZSTD(1)", Field: 1, Doc: "Start of the minute, UTC."},
+	low(2, "Hub", nil, "Name of the IoT hub."),
+	low(3, "Node", nil, "Hub process that measured."),
+	low(4, "MetricName", nil, "Name of the metric."),
+	low(5, "TlsVersion", nil, "Dimension: TLS version."),
+	low(6, "TlsCipher", nil, "Dimension: cipher suite, IANA name."),
+	low(7, "Protocol", nil, "Dimension: protocol."),
+	low(8, "ResultType", nil, "Dimension: code of the refusal."),
+	number(9, "Total", nil, "Sum of the measurements."),
+	number(10, "Count", nil, "Number of measurements."),
+	number(11, "Minimum", nil, "Least measurement."),
+	number(12, "Maximum", nil, "Greatest measurement."),
+}
+
+// AzureMetrics is Azure's table of platform metrics, one row a minute, hub and
+// combination of dimensions. A view over MetricSamples that puts the processes
+// of a hub together.
+var AzureMetrics = []Column{
+	{Name: "TimeGenerated", Type: Datetime, ClickHouse: ticks, Doc: "Start of the minute, UTC."},
+	{Name: "ResourceId", Type: String, ClickHouse: "String", Doc: "Azure-shaped id of the hub, upper case, as Azure writes it."},
+	{Name: "_ResourceId", Type: String, ClickHouse: "String", Doc: "Azure-shaped id of the hub, lower case."},
+	{Name: "TenantId", Type: String, ClickHouse: "String", Doc: "Empty; kept for published queries."},
+	{Name: "SubscriptionId", Type: String, ClickHouse: "String", Doc: "All zeros; kept for published queries."},
+	{Name: "ResourceGroup", Type: String, ClickHouse: "String", Doc: "\"HUBSCOPE\"; kept for published queries."},
+	{Name: "ResourceProvider", Type: String, ClickHouse: "String", Doc: "Always \"MICROSOFT.DEVICES\"."},
+	{Name: "Resource", Type: String, ClickHouse: "String", Doc: "Name of the hub, upper case."},
+	{Name: "MetricName", Type: String, ClickHouse: lowString, Doc: "SuccessfulConnections, RefusedConnections, HandshakeDuration, connectedDeviceCount, totalDeviceCount, d2c.telemetry.ingress.allProtocol, d2c.telemetry.ingress.success or deviceDataUsage."},
+	{Name: "Total", Type: Real, ClickHouse: "Float64", Doc: "Sum of the measurements of the minute. Of connectedDeviceCount and totalDeviceCount use Average, Minimum or Maximum: their measurements are the same devices again."},
+	{Name: "Count", Type: Real, ClickHouse: "Float64", Doc: "Number of measurements of the minute."},
+	{Name: "Minimum", Type: Real, ClickHouse: "Float64", Doc: "Least measurement."},
+	{Name: "Maximum", Type: Real, ClickHouse: "Float64", Doc: "Greatest measurement."},
+	{Name: "Average", Type: Real, ClickHouse: "Float64", Doc: "Total by Count."},
+	{Name: "TimeGrain", Type: String, ClickHouse: "String", Doc: "Always \"PT1M\": one minute."},
+	{Name: "UnitName", Type: String, ClickHouse: lowString, Doc: "Count, Bytes or MilliSeconds."},
+	{Name: "SourceSystem", Type: String, ClickHouse: "String", Doc: "Always \"Azure\", as in Azure's table."},
+	{Name: "Type", Type: String, ClickHouse: "String", Doc: "Always \"AzureMetrics\"."},
+	{Name: "Hub", Type: String, ClickHouse: lowString, Doc: "Name of the IoT hub."},
+	{Name: "TlsVersion", Type: String, ClickHouse: lowString, Doc: "Dimension of SuccessfulConnections, RefusedConnections and HandshakeDuration: negotiated TLS version."},
+	{Name: "TlsCipher", Type: String, ClickHouse: lowString, Doc: "Dimension of the same: negotiated cipher suite, IANA name."},
+	{Name: "Protocol", Type: String, ClickHouse: lowString, Doc: "Dimension of SuccessfulConnections and RefusedConnections: Mqtt, MqttWs, Amqp, AmqpWs or Https."},
+	{Name: "ResultType", Type: String, ClickHouse: lowString, Doc: "Dimension of RefusedConnections: code of the refusal."},
+	{Name: "Dimensions", Type: Dynamic, ClickHouse: "String", Doc: "The dimensions that the metric has, as a property bag."},
+}
+
+// texts and longs are the fields of m from number 2 and number 9 on.
+func (m *Metric) texts() [7]*string {
+	return [...]*string{&m.Hub, &m.Node, &m.MetricName, &m.TlsVersion, &m.TlsCipher, &m.Protocol, &m.ResultType}
+}
+
+func (m *Metric) longs() [4]*int64 {
+	return [...]*int64{&m.Total, &m.Count, &m.Minimum, &m.Maximum}
+}
+
+const (
+	metricTime   = 1
+	metricTexts  = 2
+	metricLongs  = 9
+	metricFields = 13 // first of later versions
+)
+
+// AppendMetric appends m to b as one length-prefixed protobuf message, message
+// Metric of event.proto.
+func AppendMetric(b []byte, m *Metric) []byte {
+	p := protowire.AppendTag(nil, metricTime, protowire.Fixed64Type)
+	p = protowire.AppendFixed64(p, uint64(Ticks(m.TimeGenerated)))
+	for i, s := range m.texts() {
+		if *s != "" {
+			p = protowire.AppendTag(p, protowire.Number(metricTexts+i), protowire.BytesType)
+			p = protowire.AppendString(p, *s)
+		}
+	}
+	for i, v := range m.longs() {
+		if *v != 0 {
+			p = protowire.AppendTag(p, protowire.Number(metricLongs+i), protowire.VarintType)
+			p = protowire.AppendVarint(p, uint64(*v))
+		}
+	}
+	return append(binary.AppendUvarint(b, uint64(len(p))), p...)
+}
+
+// CutMetric reads the first sample of a message of type [ContentTypeMetrics].
+// rest is what follows it; when the sample is malformed, err says why, and rest
+// is where the next begins, or nil if that is not known.
+func CutMetric(message []byte) (m Metric, rest []byte, err error) {
+	n, k := binary.Uvarint(message)
+	if k <= 0 || n > uint64(len(message)-k) {
+		return m, nil, errors.New("message ends inside a metric")
+	}
+	end := k + int(n)
+	return m, message[end:], m.unmarshalProto(message[k:end])
+}
+
+func (m *Metric) unmarshalProto(b []byte) error {
+	texts, longs := m.texts(), m.longs()
+	for len(b) > 0 {
+		num, typ, k := protowire.ConsumeTag(b)
+		if k < 0 {
+			return fmt.Errorf("metric's tag: %w", protowire.ParseError(k))
+		}
+		b = b[k:]
+		switch {
+		case num == metricTime && typ == protowire.Fixed64Type:
+			var v uint64
+			if v, k = protowire.ConsumeFixed64(b); k >= 0 {
+				if n := int64(v); n < MinTicks || n > MaxTicks {
+					return fmt.Errorf("metric's time %d is outside the years 1900 to 2299", n)
+				}
+				m.TimeGenerated = FromTicks(int64(v))
+			}
+		case num >= metricTexts && num < metricLongs && typ == protowire.BytesType:
+			*texts[num-metricTexts], k = protowire.ConsumeString(b)
+		case num >= metricLongs && num < metricFields && typ == protowire.VarintType:
+			var v uint64
+			v, k = protowire.ConsumeVarint(b)
+			*longs[num-metricLongs] = int64(v)
+		case num < metricFields:
+			return fmt.Errorf("metric's field %d: wire type %d", num, typ)
+		default:
+			k = protowire.ConsumeFieldValue(num, typ, b)
+		}
+		if k < 0 {
+			return fmt.Errorf("metric's field %d: %w", num, protowire.ParseError(k))
+		}
+		b = b[k:]
+	}
+	return nil
+}
