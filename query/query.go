@@ -36,6 +36,9 @@ type Request struct {
 	// Hubs, when not nil, restricts every table to these hubs: the row filter
 	// of a token. An empty list allows no row.
 	Hubs []string
+	// Owner, when not nil, restricts the tables of what users do (QueryLog) to
+	// the rows of this user.
+	Owner *string
 	// Limits overrides the engine's limits where its fields are not zero, and
 	// only downwards.
 	Limits Limits
@@ -147,11 +150,16 @@ type Runner interface {
 
 // Statement is SQL ready to run.
 type Statement struct {
-	ID       string
-	SQL      string
-	Now      time.Time // bound to the parameter now
-	Columns  []Column
-	Limits   Limits
+	ID      string
+	SQL     string
+	Now     time.Time // bound to the parameter now
+	Columns []Column
+	Limits  Limits
+	// RowFilters is the value of the setting additional_table_filters: what of
+	// each table the statement may read. Empty is all.
+	RowFilters string
+	// Input, if not nil, is a table that the statement brings with it.
+	Input    *Input
 	Progress func(Stats)
 }
 

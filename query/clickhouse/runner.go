@@ -134,6 +134,13 @@ func (r *Runner) settings(s query.Statement) []ch.Setting {
 	// Plain strings instead of dictionaries, also where the type would be
 	// LowCardinality(Nullable(String)), which the driver does not know.
 	add("low_cardinality_allow_in_native_format", "0")
+	if s.Input != nil {
+		// Its rows are few, and come back in their order.
+		add("max_threads", "1")
+	}
+	if s.RowFilters != "" {
+		add("additional_table_filters", s.RowFilters)
+	}
 	if r.writable {
 		// 2 forbids writing, and lets the statement have settings of its own.
 		add("readonly", "2")
@@ -175,7 +182,12 @@ func (r *Runner) Run(ctx context.Context, s query.Statement) (query.Rows, error)
 // do runs the statement; it returns when the last block was taken.
 func (r *Runner) do(ctx context.Context, s query.Statement, rows *rows) error {
 	results := proto.Results{}
+	name, external, err := input(s.Input)
+	if err != nil {
+		return err
+	}
 	return r.ask(ctx, ch.Query{
+		ExternalTable: name, ExternalData: external,
 		Body: s.SQL, QueryID: s.ID, Settings: r.settings(s),
 		Parameters: ch.Parameters(map[string]any{"now": s.Now.UTC().Format(nowFormat)}),
 		Result:     results.Auto(),
@@ -223,7 +235,7 @@ func (r *Runner) Estimate(ctx context.Context, s query.Statement) (int64, error)
 		total                int64
 	)
 	err := r.ask(ctx, ch.Query{
-		Body: "EXPLAIN ESTIMATE " + s.SQL, Settings: r.settings(query.Statement{Limits: query.Limits{Time: 10 * time.Second}}),
+		Body: "EXPLAIN ESTIMATE " + s.SQL, Settings: r.settings(query.Statement{Limits: query.Limits{Time: 10 * time.Second}, RowFilters: s.RowFilters}),
 		Parameters: ch.Parameters(map[string]any{"now": s.Now.UTC().Format(nowFormat)}),
 		Result: proto.Results{{Name: "database", Data: &database}, {Name: "table", Data: &table}, {Name: "parts", Data: &parts},
 			{Name: "rows", Data: &counts}, {Name: "marks", Data: &marks}},
