@@ -191,13 +191,31 @@ func (p *projection) declare(b *binder, at kql.Span, c Column, replace bool) {
 	p.declared = append(p.declared, c.Name)
 }
 
-// uniqueNames renames columns so that all names differ: the second Name becomes
-// Name1, as in the result of a join.
+// uniqueNames renames columns so that all names differ. A name stays with the
+// first column that has it; the others get the first number that makes a name
+// which no column has: Name, Name, Name1 become Name, Name2, Name1.
 func uniqueNames(cols []Column) []Column {
-	var p projection
-	p.cols = make([]Column, 0, len(cols))
+	taken := make(map[string]int, len(cols)) // the last number tried
 	for _, c := range cols {
-		p.add(c, false)
+		taken[c.Name] = 0
 	}
-	return p.cols
+	if len(taken) == len(cols) {
+		return cols
+	}
+	out := make([]Column, 0, len(cols))
+	seen := make(map[string]bool, len(cols))
+	for _, c := range cols {
+		if base := c.Name; seen[base] {
+			for n := taken[base] + 1; ; n++ {
+				c.Name = base + strconv.Itoa(n)
+				if _, ok := taken[c.Name]; !ok {
+					taken[base], taken[c.Name] = n, 0
+					break
+				}
+			}
+		}
+		seen[c.Name] = true
+		out = append(out, c)
+	}
+	return out
 }
