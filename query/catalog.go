@@ -18,8 +18,18 @@ func Catalog(database string) (*plan.Catalog, error) {
 		if t.Name == "Connections" {
 			p.Arrival = ingest.IngestionTimeColumn.Name
 		}
-		if t.Name == "Connections" || t.Name == "AzureDiagnostics" {
+		if t.Name == "Connections" || t.Name == "AzureDiagnostics" || t.Name == "QueryLog" {
 			p.TimeKey = "toStartOfHour"
+		}
+		switch t.Name {
+		case "AzureDiagnostics":
+			p.Hub, p.UpperHub, p.Base = "Resource", true, []string{"Connections"}
+		case "AzureMetrics":
+			p.Hub, p.UpperHub, p.Base = "Resource", true, []string{"MetricSamples"}
+		case "Devices":
+			p.Base = []string{"DeviceStates", "DeviceFirsts"}
+		case "QueryLog":
+			p.Owner = "User"
 		}
 		for _, c := range t.Columns {
 			typ, ok := plan.TypeByName(string(c.Type))

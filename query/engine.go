@@ -17,8 +17,10 @@ import (
 type Config struct {
 	// Catalog is what queries can refer to; [Catalog] of the ingest columns when nil.
 	Catalog *plan.Catalog
-	// Limits bound every query; DefaultLimits where a field is zero.
+	// Limits hold for a query that asks for none; DefaultLimits where a field is zero.
 	Limits Limits
+	// MaxLimits are what a query may ask for at most; Limits where a field is zero.
+	MaxLimits Limits
 	// External reads the files that externaldata names, nil refuses all of them;
 	// [External.Reader] makes one of lists of what is allowed.
 	External func(uri string) ([]byte, error)
@@ -29,6 +31,7 @@ type Engine struct {
 	catalog *plan.Catalog
 	runner  Runner
 	limits  Limits
+	max     Limits
 	ext     func(uri string) ([]byte, error)
 }
 
@@ -42,8 +45,8 @@ func New(cfg Config, runner Runner) (*Engine, error) {
 		}
 		cfg.Catalog = c
 	}
-	limits := DefaultLimits()
-	return &Engine{catalog: cfg.Catalog, runner: runner, limits: cfg.Limits.or(limits), ext: cfg.External}, nil
+	limits := cfg.Limits.or(DefaultLimits())
+	return &Engine{catalog: cfg.Catalog, runner: runner, limits: limits, max: cfg.MaxLimits.or(limits), ext: cfg.External}, nil
 }
 
 // or fills the zero fields of l from d.
@@ -87,8 +90,9 @@ func (l Limits) within(max Limits) Limits {
 // Catalog returns what queries can refer to.
 func (e *Engine) Catalog() *plan.Catalog { return e.catalog }
 
-// Limits returns the limits that hold when a request asks for none.
-func (e *Engine) Limits() Limits { return e.limits }
+// Limits returns the limits that hold when a request asks for none, and what it
+// may ask for at most.
+func (e *Engine) Limits() (limits, max Limits) { return e.limits, e.max }
 
 // compiled is a query ready to run.
 type compiled struct {
@@ -133,7 +137,7 @@ func (e *Engine) compile(req Request, discover func(*plan.Discovery) ([]string, 
 // options are those of a request. Unless the query is going to run, no file is
 // read for externaldata, whose columns are known without it.
 func (e *Engine) options(req Request, found map[string][]string, runs bool) plan.Options {
-	opt := plan.Options{Parameters: req.Parameters, Hubs: req.Hubs, Discovered: found, External: e.ext}
+	opt := plan.Options{Parameters: req.Parameters, Hubs: req.Hubs, Owner: req.Owner, Discovered: found, External: e.ext}
 	if e.ext != nil && !runs {
 		opt.External = func(string) ([]byte, error) { return nil, nil }
 	}
@@ -160,7 +164,7 @@ func (e *Engine) Query(ctx context.Context, req Request) (*Result, error) {
 	if e.runner == nil {
 		return nil, &Error{Code: CodeUnavailable, Message: "there is no ClickHouse to run on", ID: req.ID}
 	}
-	limits := req.Limits.within(e.limits)
+	limits := req.Limits.or(e.limits).within(e.max)
 	n := 0
 	c, err := e.compile(req, func(d *plan.Discovery) ([]string, error) {
 		n++
@@ -173,7 +177,7 @@ func (e *Engine) Query(ctx context.Context, req Request) (*Result, error) {
 		return nil, &Error{Code: CodeRuntime, Message: "the columns of the result depend on too many other results", ID: req.ID}
 	}
 	cols := columns(c.plan)
-	rows, err := e.runner.Run(ctx, Statement{ID: req.ID, SQL: c.sql.SQL, Now: req.Now, Columns: cols, Limits: limits, Progress: req.Progress})
+	rows, err := e.runner.Run(ctx, Statement{ID: req.ID, SQL: c.sql.SQL, Now: req.Now, Columns: cols, Limits: limits, RowFilters: e.rowFilters(req), Progress: req.Progress})
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +190,7 @@ func (e *Engine) Query(ctx context.Context, req Request) (*Result, error) {
 // discover runs the query that decides about the columns of an operator.
 func (e *Engine) discover(ctx context.Context, req Request, limits Limits, d *plan.Discovery, id string) ([]string, error) {
 	q := chsql.Generate(d.Query)
-	rows, err := e.runner.Run(ctx, Statement{ID: id, SQL: q.SQL, Now: req.Now, Columns: columns(d.Query), Limits: limits})
+	rows, err := e.runner.Run(ctx, Statement{ID: id, SQL: q.SQL, Now: req.Now, Columns: columns(d.Query), Limits: limits, RowFilters: e.rowFilters(req)})
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +240,7 @@ func (e *Engine) Explain(ctx context.Context, req Request) (*Explanation, error)
 	if req.Now.IsZero() {
 		req.Now = time.Now()
 	}
-	limits := req.Limits.within(e.limits)
+	limits := req.Limits.or(e.limits).within(e.max)
 	var discover func(d *plan.Discovery) ([]string, error)
 	if e.runner != nil {
 		discover = func(d *plan.Discovery) ([]string, error) {
@@ -254,7 +258,7 @@ func (e *Engine) Explain(ctx context.Context, req Request) (*Explanation, error)
 	x.Columns, x.SQL, x.Tables, x.Rollup = columns(c.plan), c.sql.SQL, c.sql.Tables, c.sql.Rollup
 	x.RollupWhyNot, x.Plan = c.plan.RollupWhyNot, c.plan.String()
 	if e.runner != nil && len(x.Tables) > 0 {
-		n, err := e.runner.Estimate(ctx, Statement{ID: newID(), SQL: x.SQL, Now: req.Now, Columns: x.Columns, Limits: limits})
+		n, err := e.runner.Estimate(ctx, Statement{ID: newID(), SQL: x.SQL, Now: req.Now, Columns: x.Columns, Limits: limits, RowFilters: e.rowFilters(req)})
 		if err == nil {
 			x.EstimatedRows = n
 		}

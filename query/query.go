@@ -39,8 +39,8 @@ type Request struct {
 	// Owner, when not nil, restricts the tables of what users do (QueryLog) to
 	// the rows of this user.
 	Owner *string
-	// Limits overrides the engine's limits where its fields are not zero, and
-	// only downwards.
+	// Limits overrides the engine's limits where its fields are not zero, up to
+	// the most that the engine allows.
 	Limits Limits
 	// ID names the query for Cancel and for the log; made up when empty.
 	ID string

@@ -17,8 +17,11 @@ type Options struct {
 	// 0001-01-01; nil is no bound. End is excluded.
 	Start, End *int64
 	// Hubs restricts every stored table that has a hub column, nil does not. A
-	// stored table without one is then refused.
+	// stored table that has neither one nor an owner is then refused.
 	Hubs []string
+	// Owner restricts stored tables of what users do to this user's rows, nil
+	// does not.
+	Owner *string
 	// Discovered are the answers to the Discovery of plans bound before.
 	Discovered map[string][]string
 	// External reads the rows of externaldata, nil refuses it.
@@ -663,7 +666,11 @@ func (b *binder) scanTable(t *Table, at kql.Span) rel {
 			return c
 		}
 	}
-	if b.opt.Hubs != nil {
+	owner := t.Column(t.Owner)
+	if b.opt.Owner != nil && owner >= 0 {
+		r.node = &Filter{In: r.node, Pred: &In{Op: kql.OpIn, X: refTo(s.Cols[owner]), List: []Expr{&Const{T: String, Text: *b.opt.Owner}}}}
+	}
+	if b.opt.Hubs != nil && (owner < 0 || b.opt.Owner == nil) {
 		i := t.Column(t.Hub)
 		if i < 0 {
 			b.errorf(at, CodeContext, "table %s is not open to this token, which is restricted to hubs", t.Name)
@@ -671,6 +678,9 @@ func (b *binder) scanTable(t *Table, at kql.Span) rel {
 		}
 		in := &In{Op: kql.OpIn, X: refTo(s.Cols[i])}
 		for _, h := range b.opt.Hubs {
+			if t.UpperHub {
+				h = upperASCII(h)
+			}
 			in.List = append(in.List, &Const{T: String, Text: h})
 		}
 		r.node = &Filter{In: r.node, Pred: in}
@@ -685,6 +695,16 @@ func (b *binder) scanTable(t *Table, at kql.Span) rel {
 		}
 	}
 	return r
+}
+
+// upperASCII is ClickHouse's upper().
+func upperASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' {
+			return r - 'a' + 'A'
+		}
+		return r
+	}, s)
 }
 
 // ColumnCount is the number of column ids in the plan; ids count from 1.

@@ -22,8 +22,14 @@ type Table struct {
 	// Source is the table or view in ClickHouse, Name if empty.
 	Source string
 	// Time is the column that Request.Start and End bound, Hub the one that a
-	// row filter by hub acts on; empty if the table has none.
-	Time, Hub string
+	// row filter by hub acts on, Owner the one with the user whose doing a row
+	// is; empty if the table has none.
+	Time, Hub, Owner string
+	// UpperHub says that column Hub has the names in upper case.
+	UpperHub bool
+	// Base are the ClickHouse tables that hold the rows when Source is a view
+	// over them. Each has the hub's name in column Hub.
+	Base []string
 	// TimeKey is the ClickHouse function of Time that the primary key begins with,
 	// empty if it does not begin with one.
 	TimeKey string
