@@ -63,6 +63,12 @@ type Config struct {
 	Certificates func(serverName string) *handshake.Certificates
 	Events       EventPublisher
 	Telemetry    TelemetryPublisher
+	// Metrics takes samples of the hubs' metrics; nil for none.
+	Metrics MetricPublisher
+	// SampleEvery is how often samples are sent, and devices counted. Those of a
+	// minute add up, so that a minute's numbers are there before it is over, and
+	// what a killed process loses is no more than this.
+	SampleEvery time.Duration
 	// IPKey is the secret of the column IpHash: at least 16 bytes, the same for
 	// all hubs whose events are compared, and kept over restarts.
 	IPKey []byte
@@ -92,6 +98,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Handshake:      handshake.DefaultConfig(),
+		SampleEvery:    10 * time.Second,
 		AuthTimeout:    10 * time.Second,
 		MaxConnections: 100_000,
 		MaxPending:     10_000,
@@ -102,6 +109,7 @@ func DefaultConfig() Config {
 // withDefaults fills in what is zero.
 func (c Config) withDefaults() Config {
 	d := DefaultConfig()
+	zero(&c.SampleEvery, d.SampleEvery)
 	zero(&c.AuthTimeout, d.AuthTimeout)
 	zero(&c.MaxConnections, d.MaxConnections)
 	zero(&c.MaxPending, d.MaxPending)
@@ -137,7 +145,7 @@ func (c *Config) Validate() error {
 		return errors.New("hub: registry, certificates, events and telemetry are needed")
 	case len(c.IPKey) < 16:
 		return fmt.Errorf("hub: the key for addresses has %d bytes, at least 16 are needed", len(c.IPKey))
-	case c.AuthTimeout < 0 || c.MaxConnections < 0 || c.MaxPending < 0:
+	case c.SampleEvery < 0 || c.AuthTimeout < 0 || c.MaxConnections < 0 || c.MaxPending < 0:
 		return errors.New("hub: negative limit")
 	case c.Flood.Burst < 0 || c.Flood.PerSecond < 0 || c.Flood.SampleEvery < 0 || c.Flood.Window < 0 || c.Flood.MaxSources < 0:
 		return errors.New("hub: negative flood limit")

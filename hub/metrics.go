@@ -3,12 +3,14 @@ package hub
 import (
 	"context"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"hubscope/hub/handshake"
+	"hubscope/ingest"
 )
 
 // metrics are the server's instruments. Their attributes come from small fixed
@@ -22,6 +24,11 @@ type metrics struct {
 	messageBytes metric.Int64Counter
 
 	sets sync.Map // label -> metric.MeasurementOption
+
+	// For table AzureMetrics, if samples are asked for.
+	sampled bool
+	tally   tally
+	now     func() time.Time
 }
 
 // A label is the key of a set of attributes. The zero fields are left out.
@@ -33,7 +40,7 @@ func newMetrics(s *Server) (*metrics, error) {
 		provider = otel.GetMeterProvider()
 	}
 	meter := provider.Meter("hubscope/hub")
-	m := new(metrics)
+	m := &metrics{sampled: s.config.Metrics != nil, now: s.config.Now}
 	var err error
 	counter := func(name, unit, description string) (c metric.Int64Counter) {
 		if err == nil {
@@ -64,13 +71,31 @@ func newMetrics(s *Server) (*metrics, error) {
 	if err != nil {
 		return nil, err
 	}
+	connected, err := meter.Int64ObservableGauge("hubscope.hub.connected.devices", metric.WithUnit("{device}"),
+		metric.WithDescription("Devices connected to this process (connectedDeviceCount); those of several processes add up."))
+	if err != nil {
+		return nil, err
+	}
+	registered, err := meter.Int64ObservableGauge("hubscope.hub.registered.devices", metric.WithUnit("{device}"),
+		metric.WithDescription("Devices in the registry (totalDeviceCount); the same for all processes that share it, so do not add them up."))
+	if err != nil {
+		return nil, err
+	}
 	_, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		for hub, n := range s.sessions.open() {
+		all, devices := s.sessions.open()
+		for hub, n := range all {
 			o.ObserveInt64(sessions, n, metric.WithAttributes(attribute.String("hub", hub)))
+		}
+		for _, h := range s.config.Registry.Hubs() {
+			name := metric.WithAttributes(attribute.String("hub", h.Name))
+			o.ObserveInt64(connected, devices[h.Name], name)
+			if n, ok := s.config.Registry.Counted(h.Name); ok {
+				o.ObserveInt64(registered, n.Total, name)
+			}
 		}
 		o.ObserveInt64(open, s.open.Load())
 		return nil
-	}, sessions, open)
+	}, sessions, open, connected, registered)
 	return m, err
 }
 
@@ -106,13 +131,14 @@ func (m *metrics) connection(c *connection, s *Session, result Result) {
 		l.result = result.Name
 	}
 	m.connections.Add(context.Background(), 1, m.set(l))
+	m.outcome(c, s, result)
 }
 
 func (m *metrics) disconnect(s *Session, end End) {
 	m.disconnects.Add(context.Background(), 1, m.set(label{hub: s.id.Hub, protocol: s.h.c.protocol, reason: end.Reason}))
 }
 
-func (m *metrics) handshake(r *handshake.Report) {
+func (m *metrics) handshake(hub string, r *handshake.Report) {
 	l := label{engine: r.Engine, result: "success"}
 	if r.Version != 0 {
 		l.version = handshake.VersionName(r.Version)
@@ -121,6 +147,9 @@ func (m *metrics) handshake(r *handshake.Report) {
 		l.result = "failure"
 	}
 	m.duration.Record(context.Background(), r.Took.Seconds(), m.set(l).(metric.RecordOption))
+	if r.Failure == nil && m.sampled {
+		m.tally.add(m.now(), cell{hub: hub, name: ingest.HandshakeDuration, version: l.version, suite: handshake.SuiteName(r.Suite)}, r.Took.Microseconds())
+	}
 }
 
 func (m *metrics) telemetry(ctx context.Context, s *Session, size int, err error) {
@@ -129,6 +158,7 @@ func (m *metrics) telemetry(ctx context.Context, s *Session, size int, err error
 		l.result = "failed"
 	}
 	m.messages.Add(ctx, 1, m.set(l))
+	m.message(s.id.Hub, size, err)
 	if err == nil {
 		m.messageBytes.Add(ctx, int64(size), m.set(label{hub: s.id.Hub, protocol: s.h.c.protocol}))
 	}

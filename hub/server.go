@@ -121,6 +121,7 @@ func New(config Config) (*Server, error) {
 	s.changes.init()
 	unsubscribe := config.Registry.Subscribe(s.changes.add)
 	s.background.Go(s.summarize)
+	s.background.Go(s.sample)
 	s.background.Go(func() {
 		defer unsubscribe()
 		s.followRegistry()
@@ -423,7 +424,7 @@ func (c *connection) secure() (conn *handshake.Conn, ok bool) {
 	})
 	c.report = report
 	if report.Kind == handshake.KindTLS && report.Hello != nil {
-		s.metrics.handshake(report)
+		s.metrics.handshake(*c.hubName.Load(), report)
 	}
 	if conn != nil {
 		return conn, true
@@ -492,5 +493,9 @@ func (s *Server) Connection(hub, device string) (connected bool, since time.Time
 	return true, session.h.c.accepted
 }
 
-// ConnectedDevices returns the number of a hub's sessions.
-func (s *Server) ConnectedDevices(hub string) int64 { return s.sessions.open()[hub] }
+// ConnectedDevices returns the number of a hub's devices that are connected to
+// this process.
+func (s *Server) ConnectedDevices(hub string) int64 {
+	_, devices := s.sessions.open()
+	return devices[hub]
+}

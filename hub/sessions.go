@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"maps"
 	"sync"
 
 	"hubscope/hub/registry"
@@ -12,6 +13,7 @@ type sessions struct {
 	exclusive map[deviceKey]*Session
 	shared    map[deviceKey][]*Session
 	count     map[string]int64 // by hub
+	devices   map[string]int64 // by hub: those with a session, their modules' aside
 }
 
 type deviceKey struct{ hub, device, module string }
@@ -19,7 +21,8 @@ type deviceKey struct{ hub, device, module string }
 func (s *Session) key() deviceKey { return deviceKey{s.id.Hub, s.id.DeviceID, s.module} }
 
 func (x *sessions) init() {
-	x.exclusive, x.shared, x.count = map[deviceKey]*Session{}, map[deviceKey][]*Session{}, map[string]int64{}
+	x.exclusive, x.shared = map[deviceKey]*Session{}, map[deviceKey][]*Session{}
+	x.count, x.devices = map[string]int64{}, map[string]int64{}
 }
 
 // add enters a session and numbers its connect. If it takes the place of
@@ -28,6 +31,9 @@ func (x *sessions) add(s *Session, next func() int64) (old *Session) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	key := s.key()
+	if !x.there(key) && key.module == "" {
+		x.devices[key.hub]++
+	}
 	if s.exclusive {
 		if old = x.exclusive[key]; old != nil {
 			old.endSeq = next()
@@ -47,6 +53,13 @@ func (x *sessions) remove(s *Session) {
 	defer x.mu.Unlock()
 	key := s.key()
 	x.count[key.hub]--
+	if was := x.there(key); was && key.module == "" {
+		defer func() {
+			if !x.there(key) {
+				x.devices[key.hub]--
+			}
+		}()
+	}
 	if s.exclusive {
 		if x.exclusive[key] == s {
 			delete(x.exclusive, key)
@@ -119,15 +132,16 @@ func (x *sessions) of(key deviceKey) *Session {
 	return nil
 }
 
-// open returns the number of open sessions by hub.
-func (x *sessions) open() map[string]int64 {
+// there reports whether there is a session. The caller holds mu.
+func (x *sessions) there(key deviceKey) bool {
+	return x.exclusive[key] != nil || len(x.shared[key]) > 0
+}
+
+// open returns by hub the number of open sessions, and of devices that have one.
+func (x *sessions) open() (all, devices map[string]int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	counts := make(map[string]int64, len(x.count))
-	for h, n := range x.count {
-		counts[h] = n
-	}
-	return counts
+	return maps.Clone(x.count), maps.Clone(x.devices)
 }
 
 // changes collects what the registry tells, so that its caller does not wait.

@@ -124,6 +124,8 @@ func TestMetricsAndTraces(t *testing.T) {
 		{"hubscope.hub.connections", []attribute.KeyValue{str("result", "plain.http")}, 1},
 		{"hubscope.hub.handshake.duration", []attribute.KeyValue{str("result", "success"), str("tls.engine", "go")}, 1},
 		{"hubscope.hub.sessions", []attribute.KeyValue{str("hub", "demo")}, 1},
+		{"hubscope.hub.connected.devices", []attribute.KeyValue{str("hub", "demo")}, 1},
+		{"hubscope.hub.connected.devices", []attribute.KeyValue{str("hub", "strict")}, 0},
 		{"hubscope.hub.telemetry.messages", []attribute.KeyValue{str("result", "accepted")}, 1},
 		{"hubscope.hub.telemetry.size", nil, 5},
 		{"hubscope.hub.disconnects", nil, 0},
@@ -165,5 +167,97 @@ func TestMetricsAndTraces(t *testing.T) {
 	defer events.mu.Unlock()
 	if !slices.ContainsFunc(events.ids, func(id trace.TraceID) bool { return id.String() == connect.TraceId }) {
 		t.Error("the event was published without its trace")
+	}
+}
+
+// samples keeps samples added up, as table AzureMetrics does.
+type samples struct {
+	mu  sync.Mutex
+	sum map[ingest.Metric]ingest.Metric
+}
+
+func (r *samples) PublishMetrics(list []ingest.Metric) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range list {
+		key := m
+		key.TimeGenerated, key.Total, key.Count, key.Minimum, key.Maximum = time.Time{}, 0, 0, 0, 0
+		was, ok := r.sum[key]
+		if !ok {
+			r.sum[key] = m
+			continue
+		}
+		m.Total, m.Count = m.Total+was.Total, m.Count+was.Count
+		m.Minimum, m.Maximum = min(m.Minimum, was.Minimum), max(m.Maximum, was.Maximum)
+		r.sum[key] = m
+	}
+}
+
+// named returns what was measured, added up over all dimensions but those of like.
+func (r *samples) named(like ingest.Metric) (total, count, most int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.sum {
+		same := m.Node == "node-1" && m.TimeGenerated.Second() == 0
+		for _, p := range [][2]string{{like.Hub, m.Hub}, {like.MetricName, m.MetricName}, {like.TlsVersion, m.TlsVersion}, {like.TlsCipher, m.TlsCipher},
+			{like.Protocol, m.Protocol}, {like.ResultType, m.ResultType}} {
+			same = same && (p[0] == "" || p[0] == p[1])
+		}
+		if same {
+			total, count, most = total+m.Total, count+m.Count, max(most, m.Maximum)
+		}
+	}
+	return total, count, most
+}
+
+func TestSamples(t *testing.T) {
+	got := &samples{sum: map[ingest.Metric]ingest.Metric{}}
+	s := newStack(t, func(c *hub.Config) { c.Metrics, c.SampleEvery = got, 20*time.Millisecond })
+	c := s.connect(4)
+	c.send(publishPacket("devices/sas-1/messages/events/", 1, 1, "12345"))
+	c.expect(packets.Puback)
+	plain, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(plain, "GET / HTTP/1.1\r\n\r\n")
+	plain.Close()
+	connect, refused := s.events.one(t, ingest.DeviceConnect, 1), s.events.one(t, ingest.ConnectionRefused, 1)
+	s.connect(4) // takes over
+	s.events.one(t, ingest.DeviceDisconnect, 1)
+
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		_, _, connected := got.named(ingest.Metric{Hub: "demo", MetricName: ingest.ConnectedDeviceCount})
+		_, _, registered := got.named(ingest.Metric{Hub: "demo", MetricName: ingest.TotalDeviceCount})
+		if connected == 1 && registered == 2 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d devices connected, want 1; %d registered, want 2", connected, registered)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	s.shutdown()
+	for _, tt := range []struct {
+		like         ingest.Metric
+		total, count int64
+	}{
+		{ingest.Metric{Hub: "demo", MetricName: ingest.SuccessfulConnections, TlsVersion: "1.3", TlsCipher: connect.TlsCipher, Protocol: ingest.Mqtt}, 2, 2},
+		{ingest.Metric{MetricName: ingest.SuccessfulConnections}, 2, 2},
+		{ingest.Metric{Hub: "demo", MetricName: ingest.RefusedConnections, ResultType: refused.ResultType}, 1, 1},
+		{ingest.Metric{Hub: "demo", MetricName: ingest.TelemetryAttempts}, 1, 1},
+		{ingest.Metric{Hub: "demo", MetricName: ingest.TelemetrySuccess}, 1, 1},
+		{ingest.Metric{Hub: "demo", MetricName: ingest.DeviceDataUsage}, 5, 1},
+	} {
+		if total, count, _ := got.named(tt.like); total != tt.total || count != tt.count {
+			t.Errorf("%+v: %d in %d measurements, want %d in %d", tt.like, total, count, tt.total, tt.count)
+		}
+	}
+	if total, count, _ := got.named(ingest.Metric{Hub: "demo", MetricName: ingest.HandshakeDuration, TlsVersion: "1.3"}); count != 2 || total <= 0 {
+		t.Errorf("handshakes: %d microseconds in %d measurements", total, count)
+	}
+	if _, _, most := got.named(ingest.Metric{Hub: "demo", MetricName: ingest.ConnectedDeviceCount}); most != 1 {
+		t.Errorf("a takeover counted as %d devices", most)
 	}
 }

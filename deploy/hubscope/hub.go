@@ -127,7 +127,7 @@ func startHub(ctx context.Context, g *group, s *Settings, data string, t *teleme
 	hc := s.hubConfig()
 	hc.Registry, hc.IPKey, hc.Logger = cache, []byte(key), t.Log
 	hc.Certificates = func(string) *handshake.Certificates { return certificates }
-	hc.Events, hc.Telemetry = publisher, telemetrySink{messages}
+	hc.Events, hc.Metrics, hc.Telemetry = publisher, publisher, telemetrySink{messages}
 	server, err := hub.New(hc)
 	if err != nil {
 		return nil, err

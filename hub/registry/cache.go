@@ -127,12 +127,19 @@ func (c *Cache) recount(ctx context.Context) {
 // Statistics counts a hub's devices, without reading them when CacheConfig.Count
 // is set and the first count is complete.
 func (c *Cache) Statistics(ctx context.Context, hub string) (Statistics, error) {
-	if c.census != nil {
-		if s, ok := c.census.statistics(hub); ok {
-			return s, nil
-		}
+	if s, ok := c.Counted(hub); ok {
+		return s, nil
 	}
 	return c.registry.Statistics(ctx, hub)
+}
+
+// Counted is Statistics without reading the devices: false when they are not
+// counted, or not yet.
+func (c *Cache) Counted(hub string) (Statistics, bool) {
+	if c.census == nil {
+		return Statistics{}, false
+	}
+	return c.census.statistics(hub)
 }
 
 func (c *Cache) degraded(ctx context.Context, err error) {

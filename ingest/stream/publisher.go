@@ -250,7 +250,7 @@ func (p *Publisher) PublishContext(ctx context.Context, e *ingest.Event) {
 }
 
 // PublishMetrics takes copies of samples and sends them in a message of their
-// own, in the way of events. Those of one call are of one hub.
+// own, in the way of events.
 func (p *Publisher) PublishMetrics(samples []ingest.Metric) {
 	if len(samples) == 0 {
 		return
