@@ -25,7 +25,7 @@ func Catalog(database string) (*plan.Catalog, error) {
 		case "AzureDiagnostics":
 			p.Hub, p.UpperHub, p.Base = "Resource", true, []string{"Connections"}
 		case "AzureMetrics":
-			p.Hub, p.UpperHub, p.Base = "Resource", true, []string{"MetricSamples"}
+			p.Base = []string{"MetricSamples"} // it has a column Hub
 		case "Devices":
 			p.Base = []string{"DeviceStates", "DeviceFirsts"}
 		case "QueryLog":
