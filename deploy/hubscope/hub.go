@@ -4,14 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,7 +17,6 @@ import (
 	"go.opentelemetry.io/otel"
 
 	"hubscope/hub"
-	"hubscope/hub/ca"
 	"hubscope/hub/handshake"
 	"hubscope/hub/https"
 	"hubscope/hub/mqtt"
@@ -120,13 +117,14 @@ func startHub(ctx context.Context, g *group, s *Settings, data string, t *teleme
 	if err != nil {
 		return nil, err
 	}
-	certificates, root, err := s.serverCertificates(ctx, reg, data)
+	certificates, root, err := newServerCertificates(s, cache, data, t.Log)
 	if err != nil {
 		return nil, err
 	}
+	g.start("certificates", certificates.Run)
 	hc := s.hubConfig()
 	hc.Registry, hc.IPKey, hc.Logger = cache, []byte(key), t.Log
-	hc.Certificates = func(string) *handshake.Certificates { return certificates }
+	hc.Certificates = func(string) *handshake.Certificates { return certificates.current.Load() }
 	hc.Events, hc.Metrics, hc.Telemetry = publisher, publisher, telemetrySink{messages}
 	server, err := hub.New(hc)
 	if err != nil {
@@ -187,37 +185,6 @@ func listen(what, addr string) (net.Listener, error) {
 		return nil, fmt.Errorf("%s port: %w (choose another with --%s-listen, or --ports auto)", what, err, what)
 	}
 	return l, nil
-}
-
-// serverCertificates loads the certificates that the configuration names, or
-// those under the data folder, which are made at need. root is the file with
-// the root of the latter.
-func (s *Settings) serverCertificates(ctx context.Context, reg *registry.Registry, data string) (certs *handshake.Certificates, root string, err error) {
-	var chains []tls.Certificate
-	for _, f := range s.Hub.Certificates {
-		c, err := tls.LoadX509KeyPair(f.Cert, f.Key)
-		if err != nil {
-			return nil, "", fmt.Errorf("server certificate: %w", err)
-		}
-		chains = append(chains, c)
-	}
-	if len(chains) == 0 {
-		names := slices.Clone(s.Hub.HostNames)
-		hubs, err := reg.Hubs(ctx)
-		if err != nil {
-			return nil, "", err
-		}
-		for _, h := range hubs {
-			names = append(names, h.HostNames...)
-		}
-		files, err := ca.ServerFolder{Dir: filepath.Join(data, "tls"), Names: names}.Open()
-		if err != nil {
-			return nil, "", err
-		}
-		chains, root = []tls.Certificate{files.RSA, files.ECDSA}, files.RootFile
-	}
-	certs, err = handshake.NewCertificates(chains...)
-	return certs, root, err
 }
 
 // telemetrySink carries device messages from the hub to JetStream.
