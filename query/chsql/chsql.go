@@ -181,7 +181,7 @@ func (g *gen) stored(name string) bool {
 			return true
 		}
 	}
-	return false
+	return g.plan.Undeclared(name)
 }
 
 // variableName says whether a name is kept for the variables of lambdas, which

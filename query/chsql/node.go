@@ -449,6 +449,9 @@ func readsArrays(x plan.Expr) (arrays, series bool) {
 				arrays = arrays || a.Type() == plan.Dynamic
 			}
 		}
+		if in, ok := x.(*plan.In); ok {
+			arrays = arrays || in.X.Type() == plan.Dynamic
+		}
 		return !series
 	})
 	return arrays || series, series

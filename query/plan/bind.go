@@ -663,6 +663,10 @@ func (b *binder) scanTable(t *Table, at kql.Span) rel {
 			}
 			c := b.newCol(name, Unknown)
 			s.Extra = append(s.Extra, c)
+			if b.plan.undeclared == nil {
+				b.plan.undeclared = map[string]bool{}
+			}
+			b.plan.undeclared[name] = true
 			return c
 		}
 	}

@@ -48,7 +48,7 @@ func (b *binder) operator(op kql.Operator, in rel) rel {
 func (b *binder) bindOperator(op kql.Operator, in rel) rel {
 	switch op := op.(type) {
 	case *kql.WhereOp:
-		pred := b.predicate(op.Cond)
+		pred := b.beforehand(b.predicate(op.Cond))
 		in.node = &Filter{In: b.input(in.node), Pred: pred}
 		return in
 	case *kql.ExtendOp:
@@ -643,11 +643,11 @@ func (b *binder) projectByNames(list []kql.Expr, in rel) rel {
 func (b *binder) distinct(list []kql.Expr, in rel) rel {
 	var p projection
 	items := b.columnList(list, &p, styleProject)
-	agg := &Aggregate{In: in.node, Partition: b.partition}
 	computed := map[ColID]Expr{}
 	for _, it := range items {
-		computed[it.Col.ID] = it.X
+		computed[it.Col.ID] = b.beforehand(it.X)
 	}
+	agg := &Aggregate{In: b.input(in.node), Partition: b.partition}
 	for i, c := range p.cols {
 		x, ok := computed[c.ID]
 		if !ok {
@@ -671,7 +671,7 @@ func (b *binder) summarize(op *kql.SummarizeOp, in rel) rel {
 	keyItems := b.columnList(by, &p, styleProject)
 	computed := map[ColID]Expr{}
 	for _, it := range keyItems {
-		computed[it.Col.ID] = it.X
+		computed[it.Col.ID] = b.beforehand(it.X)
 	}
 	for i, c := range p.cols {
 		x, ok := computed[c.ID]
@@ -727,6 +727,13 @@ func (b *binder) summarize(op *kql.SummarizeOp, in rel) rel {
 	}
 	b.aggs = nil
 	agg.Aggs = aggs.items
+	for _, it := range agg.Aggs {
+		if a, ok := it.X.(*Agg); ok {
+			for i, x := range a.Args {
+				a.Args[i] = b.beforehand(x)
+			}
+		}
+	}
 	agg.In = b.input(agg.In)
 	out := rel{node: extendNode(agg, post), cols: p.cols}
 	if star := aggs.star; star != nil {

@@ -70,6 +70,15 @@ func (b *binder) window(e *kql.Call, c *Call) Expr {
 	return c
 }
 
+// beforehand makes a column of an expression with a window function in it, for
+// the operators in which ClickHouse takes none.
+func (b *binder) beforehand(x Expr) Expr {
+	if !hasWindow(x) {
+		return x
+	}
+	return b.before(x)
+}
+
 func hasWindow(x Expr) bool {
 	found := false
 	WalkExpr(x, func(x Expr) bool {

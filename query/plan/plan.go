@@ -50,8 +50,12 @@ type Plan struct {
 	// "" if none does; RollupWhyNot says what stands against it.
 	Rollup, RollupWhyNot string
 
-	columns int // ids handed out so far
+	columns    int             // ids handed out so far
+	undeclared map[string]bool // columns that open tables were found to have
 }
+
+// Undeclared says whether an open table is read for a column of this name.
+func (p *Plan) Undeclared(name string) bool { return p.undeclared[name] }
 
 // Render is the render operator: how a result should be shown.
 type Render struct {
