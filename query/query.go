@@ -66,6 +66,12 @@ func DefaultLimits() Limits {
 	return Limits{Time: 4 * time.Minute, MemoryBytes: 4 << 30, ResultRows: 500_000, ResultBytes: 64 << 20}
 }
 
+// DefaultMaxLimits are what a query may ask for at most when nobody says
+// otherwise: results are streamed, so that large ones cost time and no memory.
+func DefaultMaxLimits() Limits {
+	return Limits{Time: time.Hour, MemoryBytes: 4 << 30, ResultRows: 20_000_000, ResultBytes: 16 << 30}
+}
+
 // Column is a column of a result: its name and its Kusto type.
 type Column struct {
 	Name string

@@ -26,6 +26,7 @@ type commands struct {
 	Device    deviceCmd    `cmd:"" help:"Connect as a device and send messages."`
 	Collector collectorCmd `cmd:"" help:"Run the collector alone, or migrate its tables."`
 	Serve     serveCmd     `cmd:"" help:"Run the query service alone."`
+	Token     tokenCmd     `cmd:"" help:"Manage who may ask the query service: bearer tokens and client certificates."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
@@ -205,6 +206,10 @@ type serveCmd struct {
 	logFlags   `embed:"" set:"level=info"`
 	ClickHouse string `name:"clickhouse" help:"DSN of ClickHouse, best for a user that can only read." env:"HUBSCOPE_CLICKHOUSE" placeholder:"DSN"`
 	Listen     string `help:"Address (127.0.0.1:7070)." placeholder:"ADDR"`
+	Tokens     string `help:"File of tokens; see hubscope token." type:"path" placeholder:"FILE"`
+	TLSCert    string `name:"tls-cert" help:"Certificate (PEM), needed on an address that others can reach." placeholder:"FILE"`
+	TLSKey     string `name:"tls-key" help:"Its key." placeholder:"FILE"`
+	ClientCA   string `name:"tls-client-ca" help:"CA of client certificates (PEM)." placeholder:"FILE"`
 }
 
 // Run serves until ctx ends.
@@ -217,13 +222,17 @@ func (c *serveCmd) Run(ctx context.Context) error {
 		s.ClickHouse.DSN, s.ClickHouse.ReaderDSN = c.ClickHouse, ""
 	}
 	set(&s.Query.Listen, c.Listen)
+	set(&s.Query.Tokens, c.Tokens)
+	set(&s.Query.TLS.Cert, c.TLSCert)
+	set(&s.Query.TLS.Key, c.TLSKey)
+	set(&s.Query.TLS.ClientCA, c.ClientCA)
 	if s.ClickHouse.DSN == "" && s.ClickHouse.ReaderDSN == "" {
 		return errors.New("the query service needs a ClickHouse server: --clickhouse DSN (hubscope up brings its own)")
 	}
 	return runPart(ctx, "hubscope-serve", c.logFlags, &s, func(ctx context.Context, g *group, t *telemetry) error {
-		addr, err := startQuery(ctx, g, &s, t)
+		url, err := startQuery(ctx, g, &s, t, "")
 		if err == nil {
-			t.Log.Info("query service ready", "url", "http://"+addr)
+			t.Log.Info("query service ready", "url", url)
 		}
 		return err
 	})

@@ -23,6 +23,7 @@ type dataFlags struct {
 // --ready-file, when everything answers. It holds secrets: mode 0600.
 type Ready struct {
 	Query                   string `json:"query"`
+	QueryToken              string `json:"query_token"` // an admin's, for as long as this process runs
 	MQTT                    string `json:"mqtt"`
 	HTTPS                   string `json:"https"`
 	NATS                    string `json:"nats"`

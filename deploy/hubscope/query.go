@@ -3,16 +3,15 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"time"
 
 	"github.com/alecthomas/kong"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel"
 
 	"hubscope/query"
 	"hubscope/query/api"
@@ -20,38 +19,75 @@ import (
 	"hubscope/query/clickhouse"
 )
 
-// startQuery runs the query service in g and returns its address.
-func startQuery(ctx context.Context, g *group, s *Settings, t *telemetry) (string, error) {
+// startQuery runs the query service in g and returns its address. Besides the
+// tokens of its file it takes own, if not empty, as an admin's.
+func startQuery(ctx context.Context, g *group, s *Settings, t *telemetry, own string) (url string, err error) {
+	access, err := api.OpenAccess(s.Query.Tokens, t.Log)
+	if err != nil {
+		return "", err
+	}
 	l, err := listen("query", s.Query.Listen)
 	if err != nil {
 		return "", err
 	}
-	if err := onlyLoopback(l.Addr()); err != nil {
-		l.Close()
+	defer func() {
+		if err != nil {
+			l.Close()
+		}
+	}()
+	if err := s.Query.checkExposure(l.Addr(), access); err != nil {
 		return "", err
 	}
+	if own != "" {
+		access.Admit(own, api.Identity{Name: "local", Role: api.Admin})
+	}
+	g.start("tokens", access.Watch)
+	address := l.Addr().String()
+	tlsConfig, name, err := s.Query.serverTLS(g, t.Log)
+	if err != nil {
+		return "", err
+	}
+	scheme := "http"
+	if tlsConfig != nil {
+		scheme = "https"
+		if _, port, err := net.SplitHostPort(address); err == nil && name != "" {
+			address = net.JoinHostPort(name, port)
+		}
+	}
+
 	dsn := s.ClickHouse.ReaderDSN
 	if dsn == "" {
 		dsn = s.ClickHouse.DSN
 	}
-	runner, err := clickhouse.Open(ctx, clickhouse.Config{DSN: dsn, Log: t.Log})
+	cc := clickhouse.Config{DSN: dsn, Log: t.Log}
+	if n := s.Query.Concurrency.Queries; n > 0 {
+		// Cancelling and estimating must not wait for queries.
+		cc.MaxConns = n + 8
+	}
+	runner, err := clickhouse.Open(ctx, cc)
 	if err != nil {
-		l.Close()
 		return "", err
 	}
 	g.onStop("query connections", func() error { runner.Close(); return nil })
-	engine, err := query.New(query.Config{}, runner)
+	engine, err := query.New(query.Config{
+		Limits: query.Limits(s.Query.Limits), MaxLimits: query.Limits(s.Query.MaxLimits), External: s.Query.External.Reader(),
+	}, runner)
 	if err != nil {
-		l.Close()
 		return "", err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", t.Handler())
-	mux.Handle("/", otelhttp.NewHandler(api.NewServer(engine, api.Config{Logger: t.Log, Version: version}), "query"))
-	server := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(t.Log.Handler(), slog.LevelWarn),
+	config := api.Config{
+		Logger: t.Log, Version: version, Node: s.Node, Access: access, Metrics: t.Handler(), Meter: otel.GetMeterProvider(),
+		MaxBodyBytes: s.Query.MaxBody, Hosts: s.Query.Hosts, Admission: api.Admission(s.Query.Concurrency),
 	}
+	if s.Query.Log {
+		config.Record = startQueryLog(ctx, g, s, t)
+	}
+	service := api.NewServer(engine, config)
+	server := &http.Server{
+		Handler: otelhttp.NewHandler(service, "query"), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		TLSConfig: tlsConfig, ErrorLog: slog.NewLogLogger(t.Log.Handler(), slog.LevelWarn),
+	}
+	server.RegisterOnShutdown(service.Close)
 	g.start("query", func(ctx context.Context) error {
 		stopped := make(chan struct{})
 		context.AfterFunc(ctx, func() {
@@ -62,24 +98,39 @@ func startQuery(ctx context.Context, g *group, s *Settings, t *telemetry) (strin
 			if server.Shutdown(drain) != nil {
 				server.Close()
 			}
+			ended, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			defer cancel()
+			if err := service.Drain(ended); err != nil {
+				t.Log.Warn("queries did not end", "error", err)
+			}
 		})
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		serve := func() error { return server.Serve(l) }
+		if tlsConfig != nil {
+			serve = func() error { return server.ServeTLS(l, "", "") }
+		}
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		<-stopped
 		return nil
 	})
-	return l.Addr().String(), nil
+	return scheme + "://" + address, nil
 }
 
-// onlyLoopback refuses addresses that others can reach: the service has
-// neither TLS nor users yet.
-func onlyLoopback(addr net.Addr) error {
-	a, err := netip.ParseAddrPort(addr.String())
-	if err != nil || !a.Addr().Unmap().IsLoopback() {
-		return fmt.Errorf("query port: %s can be reached by others, and the query service has no authentication: use an address of this machine such as 127.0.0.1:7070, and a proxy with TLS and authentication in front of it", addr)
+// startQueryLog writes queries down with a user that may write; where there is
+// none it says so and goes on.
+func startQueryLog(ctx context.Context, g *group, s *Settings, t *telemetry) func(query.Record) {
+	if s.ClickHouse.DSN == "" {
+		t.Log.Warn("queries are not logged: clickhouse.dsn is not set, and the user of clickhouse.reader_dsn only reads")
+		return nil
 	}
-	return nil
+	log, err := clickhouse.OpenLog(ctx, clickhouse.LogConfig{DSN: s.ClickHouse.DSN, Database: s.ClickHouse.Database, Log: t.Log})
+	if err != nil {
+		t.Log.Warn("queries are not logged", "error", err)
+		return nil
+	}
+	g.start("log of queries", log.Run)
+	return log.Add
 }
 
 // queryCmd is `hubscope query`.
@@ -90,6 +141,11 @@ type queryCmd struct {
 
 // AfterApply gives the command the terminal, and where to look for the service.
 func (c *queryCmd) AfterApply(kctx *kong.Context) error {
+	if c.URL == "" && c.Token == "" {
+		if r, err := readReady(c.Data); err == nil {
+			c.Token = r.QueryToken
+		}
+	}
 	kctx.Bind(cli.NewShell(os.Stdin, os.Stdout, os.Stderr, func() (string, error) {
 		r, err := readReady(c.Data)
 		if err != nil {

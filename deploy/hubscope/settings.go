@@ -15,6 +15,8 @@ import (
 	"hubscope/hub"
 	"hubscope/hub/handshake"
 	"hubscope/ingest/stream"
+	"hubscope/query"
+	"hubscope/query/api"
 )
 
 // Settings is the configuration file: one for all commands. A flag wins over
@@ -123,6 +125,53 @@ type floodSettings struct {
 
 type querySettings struct {
 	Listen string `yaml:"listen"`
+	// TLS and Tokens are needed on an address that others can reach. Plaintext
+	// says that a proxy in front has TLS.
+	TLS       queryTLS `yaml:"tls"`
+	Plaintext bool     `yaml:"plaintext"`
+	// Tokens is the file of `hubscope token`; `up` uses one under the data folder
+	// when it is empty.
+	Tokens string `yaml:"tokens"`
+	// Hosts are names besides localhost under which a service without tokens may
+	// be asked on a loopback address.
+	Hosts []string `yaml:"hosts"`
+	// Log says whether queries are written into table QueryLog, with clickhouse.dsn.
+	Log bool `yaml:"log"`
+	// External says what externaldata may read.
+	External query.External `yaml:"external"`
+	MaxBody  int64          `yaml:"max_body"`
+
+	Concurrency admissionSettings `yaml:"concurrency"`
+	// Limits hold for a query that asks for none, MaxLimits bound what it may ask for.
+	Limits    limitSettings `yaml:"limits"`
+	MaxLimits limitSettings `yaml:"max_limits"`
+}
+
+// queryTLS are the files of the query service: certificate and key, and the CA
+// of client certificates, if any.
+type queryTLS struct {
+	Cert     string `yaml:"cert"`
+	Key      string `yaml:"key"`
+	ClientCA string `yaml:"client_ca"`
+}
+
+// admissionSettings are those of api.Admission.
+type admissionSettings struct {
+	Queries          int           `yaml:"queries"`
+	QueriesPerClient int           `yaml:"queries_per_client"`
+	Queue            int           `yaml:"queue"`
+	QueueWait        time.Duration `yaml:"queue_wait"`
+	Rate             float64       `yaml:"rate"`
+	Burst            int           `yaml:"burst"`
+}
+
+// limitSettings are those of query.Limits; 0 is no limit of rows read.
+type limitSettings struct {
+	Time        time.Duration `yaml:"time"`
+	MemoryBytes int64         `yaml:"memory"`
+	ResultRows  int64         `yaml:"result_rows"`
+	ResultBytes int64         `yaml:"result_bytes"`
+	ReadRows    int64         `yaml:"read_rows"`
 }
 
 // defaultSettings returns what holds where neither file nor flag says otherwise.
@@ -148,7 +197,11 @@ func defaultSettings() Settings {
 			Flood: floodSettings{Burst: h.Flood.Burst, PerSecond: h.Flood.PerSecond, SampleEvery: h.Flood.SampleEvery,
 				Window: h.Flood.Window, MaxSources: h.Flood.MaxSources},
 		},
-		Query: querySettings{Listen: "127.0.0.1:7070"},
+		Query: querySettings{
+			Listen: "127.0.0.1:7070", Log: true, MaxBody: 4 << 20,
+			Concurrency: admissionSettings(api.DefaultAdmission()),
+			Limits:      limitSettings(query.DefaultLimits()), MaxLimits: limitSettings(query.DefaultMaxLimits()),
+		},
 	}
 }
 

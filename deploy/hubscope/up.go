@@ -18,6 +18,7 @@ import (
 	"hubscope/deploy/embed"
 	"hubscope/hub/device"
 	"hubscope/hub/registry"
+	"hubscope/query/api"
 )
 
 // configFlag is the flag of every command that reads the configuration file.
@@ -163,10 +164,14 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	var queryAddr string
+	if s.Query.Tokens == "" {
+		s.Query.Tokens = filepath.Join(c.Data, tokensName)
+	}
+	var queryURL string
+	queryToken := api.NewToken()
 	err = p.step("query", func() (string, error) {
-		queryAddr, err = startQuery(ctx, g, &s, t)
-		return fmt.Sprintf("http://%s  (API, /metrics)", queryAddr), err
+		queryURL, err = startQuery(ctx, g, &s, t, queryToken)
+		return queryURL + "  (API, /metrics)", err
 	})
 	if err != nil {
 		return err
@@ -187,7 +192,7 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	info, err := c.ready(&s, h, self, queryAddr)
+	info, err := c.ready(&s, h, self)
 	if err != nil {
 		return err
 	}
@@ -197,6 +202,7 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	info.Query, info.QueryToken = queryURL, queryToken
 	files := []string{ready}
 	if c.ReadyFile != "" {
 		files = append(files, c.ReadyFile)
@@ -237,7 +243,7 @@ func (h *runningHub) describe(ctx context.Context) (string, error) {
 	return fmt.Sprintf("mqtt %s  https %s  (min TLS: %s)", local(h.MQTT), local(h.HTTPS), strings.Join(names, ", ")), nil
 }
 
-func (c *upCmd) ready(s *Settings, h *runningHub, self *registry.Hub, queryAddr string) (*Ready, error) {
+func (c *upCmd) ready(s *Settings, h *runningHub, self *registry.Hub) (*Ready, error) {
 	owner, ok := self.Policy("iothubowner")
 	if !ok {
 		return nil, fmt.Errorf("hub %s has no policy iothubowner", self.Name)
@@ -247,7 +253,7 @@ func (c *upCmd) ready(s *Settings, h *runningHub, self *registry.Hub, queryAddr 
 		return nil, err
 	}
 	r := &Ready{
-		Query: "http://" + queryAddr, MQTT: h.MQTT, HTTPS: h.HTTPS, NATS: s.NATS.URL, ClickHouse: s.ClickHouse.DSN,
+		MQTT: h.MQTT, HTTPS: h.HTTPS, NATS: s.NATS.URL, ClickHouse: s.ClickHouse.DSN,
 		Hub: self.Name, Host: self.HostName(), ServiceConnectionString: self.ServiceConnectionString(owner),
 		ARMToken: h.ARMToken, Data: data, Pid: os.Getpid(),
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -35,9 +36,10 @@ func (s *Server) kustoRoutes() {
 	} {
 		s.mux.Handle(pattern, s.handleWith(withKustoIDs(h), writeKustoError))
 	}
-	s.mux.HandleFunc("GET /v1/rest/auth/metadata", func(w http.ResponseWriter, r *http.Request) {
+	s.mux.Handle("GET /v1/rest/auth/metadata", s.handleOpen(func(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNotFound) // with an empty body: the Go client reads any other as JSON
-	})
+		return nil
+	}, writeKustoError))
 }
 
 // Headers that tie a request to what Kusto logs of it.
@@ -76,9 +78,8 @@ type kustoProperties struct {
 // readKusto reads a request's body and checks the database.
 func (s *Server) readKusto(r *http.Request) (*kustoRequest, *kustoProperties, error) {
 	var body kustoRequest
-	dec := json.NewDecoder(r.Body)
-	if err := dec.Decode(&body); err != nil {
-		return nil, nil, bodyError(err)
+	if err := s.decode(r, &body, false); err != nil {
+		return nil, nil, err
 	}
 	props := &kustoProperties{}
 	if raw := body.Properties; len(raw) > 0 && string(raw) != "null" {
@@ -90,7 +91,9 @@ func (s *Server) readKusto(r *http.Request) (*kustoRequest, *kustoProperties, er
 			raw = json.RawMessage(text)
 		}
 		if len(raw) > 0 {
-			if err := json.Unmarshal(raw, props); err != nil {
+			dec := json.NewDecoder(bytes.NewReader(raw))
+			dec.UseNumber() // a long may have more digits than a float64
+			if err := dec.Decode(props); err != nil {
 				return nil, nil, badRequest("properties are not a JSON object")
 			}
 		}
@@ -131,11 +134,21 @@ func (p *kustoProperties) request(text string) (query.Request, error) {
 		req.Limits.Time = d
 	}
 	var err error
-	if req.Limits.ResultRows, err = p.number("truncationmaxrecords"); err != nil {
-		return req, err
+	if p.flag("norequesttimeout") {
+		req.Limits.Time = math.MaxInt64 // as long as the service allows
 	}
-	if req.Limits.ResultBytes, err = p.number("truncationmaxsize"); err != nil {
+	if p.flag("notruncation") {
+		req.Limits.ResultRows, req.Limits.ResultBytes = math.MaxInt64, math.MaxInt64
+	}
+	if n, err := p.number("truncationmaxrecords"); err != nil {
 		return req, err
+	} else if n > 0 {
+		req.Limits.ResultRows = n
+	}
+	if n, err := p.number("truncationmaxsize"); err != nil {
+		return req, err
+	} else if n > 0 {
+		req.Limits.ResultBytes = n
 	}
 	if req.Limits.MemoryBytes, err = p.number("maxmemoryconsumptionperquerypernode"); err != nil {
 		return req, err
@@ -247,13 +260,13 @@ func (s *Server) kustoV2(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	result, done, err := s.start(r, req, r.Header.Get(headerClientRequestID))
+	x, err := s.start(r, req, r.Header.Get(headerClientRequestID))
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer x.finish()
 	frames := &frameWriter{
-		sink: newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout), answer: s.answer(r, req.Text, result),
+		sink: newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout), answer: s.answer(r, x),
 		fragmented: props.flag("results_v2_fragment_primary_tables"),
 		lines:      props.flag("results_v2_newlines_between_frames"), endOfTable: string(props.Options["results_error_reporting_placement"]) == `"end_of_table"`,
 		clientID: w.Header().Get(headerClientRequestID), activityID: w.Header().Get(headerActivityID),
@@ -476,12 +489,12 @@ func (s *Server) runV1(w http.ResponseWriter, r *http.Request, text string, prop
 	if err != nil {
 		return err
 	}
-	result, done, err := s.start(r, req, r.Header.Get(headerClientRequestID))
+	x, err := s.start(r, req, r.Header.Get(headerClientRequestID))
 	if err != nil {
 		return err
 	}
-	defer done()
-	a := s.answer(r, req.Text, result)
+	defer x.finish()
+	a := s.answer(r, x)
 	out := newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout)
 	return a.writeV1(out, !props.takes())
 }
@@ -576,7 +589,13 @@ func kustoErrorOf(e *Error, status int) kustoErrorBody {
 		k.Code, k.Type, k.Permanent = "E_QUERY_TIMEOUT", "Kusto.Data.Exceptions.KustoServiceTimeoutException", false
 	case e.Code == string(query.CodeRuntime):
 		k.Code = "BadRequest_QueryRuntimeError"
-	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
+	case status == http.StatusUnauthorized:
+		k.Code, k.Type = "Unauthorized", "Kusto.Data.Exceptions.KustoRequestDeniedException"
+	case status == http.StatusForbidden:
+		k.Code, k.Type = "Forbidden", "Kusto.Data.Exceptions.KustoRequestDeniedException"
+	case status == http.StatusTooManyRequests:
+		k.Code, k.Message, k.Type, k.Permanent = "Too many requests", "Request is denied due to throttling.", "Kusto.Data.Exceptions.KustoRequestThrottledException", false
+	case status == http.StatusServiceUnavailable:
 		k.Code, k.Type, k.Permanent = "General_ServiceUnavailable", "Kusto.Data.Exceptions.KustoServiceUnavailableException", false
 	case status >= http.StatusInternalServerError:
 		k.Code, k.Type, k.Permanent = "General_InternalServerError", "Kusto.Data.Exceptions.KustoServicePartialQueryFailureException", false

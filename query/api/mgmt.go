@@ -2,9 +2,13 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 
 	"hubscope/query"
 	"hubscope/query/kql"
@@ -32,12 +36,20 @@ func (s *Server) runCommand(w http.ResponseWriter, r *http.Request, text string,
 	if err != nil {
 		return err
 	}
+	if len(words) == 2 && strings.EqualFold(words[1], "queries") && s.engine.Catalog().Table("QueryLog") != nil {
+		return s.runV1(w, r, "union ("+t.literal()+"), ("+pastQueries+")\n| top 10000 by StartedOn\n"+rest, props)
+	}
 	if rest != "" {
 		return s.runV1(w, r, t.literal()+"\n"+rest, props)
 	}
 	out := newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout)
 	return (&answer{columns: t.columns, rows: &fixedRows{batch: t.batch()}}).writeV1(out, false)
 }
+
+// pastQueries are the lines of .show queries that have ended.
+const pastQueries = `QueryLog | where TimeGenerated > ago(1d)
+| project ClientActivityId = ClientRequestId, QueryId, Text, Database, StartedOn = TimeGenerated, LastUpdatedOn = TimeGenerated + DurationMs * 1ms,
+  Duration = DurationMs * 1ms, State, User, Application = Client, Principal = strcat("token=", User), FailureReason = ErrorMessage, MemoryPeak`
 
 // fixed is a small table of text columns, made by a command.
 type fixed struct {
@@ -58,20 +70,59 @@ func newFixed(columns ...string) *fixed {
 	return t
 }
 
+// add appends a row; a cell is text of its column's type, and an empty one of
+// any type but string is null.
 func (t *fixed) add(cells ...string) { t.rows = append(t.rows, cells) }
+
+// cell returns a cell as a literal of its column's type.
+func (t *fixed) cell(row, column int) *kql.Literal {
+	text := t.rows[row][column]
+	lit := &kql.Literal{Null: text == ""}
+	var ok bool
+	switch t.columns[column].Type {
+	case plan.Bool:
+		lit.Kind, ok = kql.BoolLit, true
+		if text == "true" {
+			lit.Int = 1
+		}
+	case plan.Long:
+		var err error
+		lit.Kind = kql.LongLit
+		lit.Int, err = strconv.ParseInt(text, 10, 64)
+		ok = err == nil
+	case plan.Datetime:
+		lit.Kind = kql.DateTimeLit
+		lit.Int, ok = kql.ParseDateTime(text)
+	case plan.Timespan:
+		lit.Kind = kql.TimespanLit
+		lit.Int, ok = kql.ParseTimespan(text)
+	case plan.GUID:
+		lit.Kind, lit.Text, ok = kql.GuidLit, text, true
+	default:
+		return &kql.Literal{Kind: kql.StringLit, Text: text}
+	}
+	if !ok && !lit.Null {
+		panic(fmt.Sprintf("column %s: %q", t.columns[column].Name, text)) // a table of ours
+	}
+	return lit
+}
 
 // batch returns the rows as a result has them.
 func (t *fixed) batch() *query.Batch {
 	b := &query.Batch{Rows: len(t.rows)}
 	for i, c := range t.columns {
 		v := query.Vector{Type: c.Type}
-		for _, r := range t.rows {
+		for row := range t.rows {
+			lit := t.cell(row, i)
 			switch c.Type {
 			case plan.Bool:
-				v.Bools = append(v.Bools, r[i] == "true")
+				v.Bools = append(v.Bools, lit.Int != 0)
+			case plan.Long, plan.Datetime, plan.Timespan:
+				v.Ints = append(v.Ints, lit.Int)
 			default:
-				v.Strings = append(v.Strings, r[i])
+				v.Strings = append(v.Strings, lit.Text)
 			}
+			v.Nulls = append(v.Nulls, lit.Null)
 		}
 		b.Columns = append(b.Columns, v)
 	}
@@ -85,16 +136,9 @@ func (t *fixed) literal() string {
 		d.Schema.Columns = append(d.Schema.Columns, &kql.Column{
 			Name: kql.Name{Text: c.Name, Quoted: true}, Type: &kql.Type{Name: c.Type.String()}})
 	}
-	for _, r := range t.rows {
-		for i, cell := range r {
-			lit := &kql.Literal{Kind: kql.StringLit, Text: cell}
-			if t.columns[i].Type == plan.Bool {
-				lit = &kql.Literal{Kind: kql.BoolLit}
-				if cell == "true" {
-					lit.Int = 1
-				}
-			}
-			d.Values = append(d.Values, lit)
+	for row := range t.rows {
+		for i := range t.columns {
+			d.Values = append(d.Values, t.cell(row, i))
 		}
 	}
 	return kql.Print(d)
@@ -161,117 +205,301 @@ func commandWords(text string) (words []string, rest string) {
 	return words, ""
 }
 
-// commands are the forms that are understood, for the message when none is.
-const commands = ".show tables, .show table T [cslschema | schema as json], .show databases, .show database schema [as json], " +
-	".show schema as json, .show functions, .show version, .show queries, .cancel query ID"
+// command is what .verb ... does: a table, or KQL that makes one.
+type command struct {
+	// form in words; * is any one word, a form that ends in (...) may be followed
+	// by a list of names in parentheses.
+	form string
+	run  func(s *Server, r *http.Request, args []string) (*fixed, error)
+}
+
+// commandForms are all commands, in the order in which they are told to who
+// sends another one.
+var commandForms = []command{
+	{"show tables", showTables}, {"show tables details", showTables}, {"show tables (...)", showTables}, {"show tables (...) details", showTables},
+	{"show table *", showTable}, {"show table * details", showTables},
+	{"show table * cslschema", showTableSchema}, {"show table * schema", showTableSchema}, {"show table * schema as csl", showTableSchema},
+	{"show table * schema as json", showTableJSON},
+	{"show databases", showDatabases}, {"show databases details", showDatabases}, {"show databases identity", showDatabases}, {"show database", showDatabases},
+	{"show database * details", showDatabase}, {"show database * identity", showDatabase}, {"show cluster databases", showDatabases},
+	{"show database schema", showSchema}, {"show database * schema", showSchema}, {"show databases schema", showSchema}, {"show databases (...) schema", showSchema},
+	{"show schema", showSchema}, {"show cluster schema", showSchema},
+	{"show database schema as json", showSchemaJSON}, {"show database * schema as json", showSchemaJSON}, {"show databases schema as json", showSchemaJSON},
+	{"show databases (...) schema as json", showSchemaJSON}, {"show schema as json", showSchemaJSON}, {"show cluster schema as json", showSchemaJSON},
+	{"show database schema as csl script", showScript}, {"show database * schema as csl script", showScript}, {"show database cslschema", showScript},
+	{"show database * cslschema", showScript}, {"show database cslschema script", showScript}, {"show database * cslschema script", showScript},
+	{"show functions", showFunctions}, {"show function *", showFunctions},
+	{"show version", showVersion}, {"show cluster", showCluster}, {"show diagnostics", showDiagnostics}, {"show capacity", showCapacity},
+	{"show queries", showRunning}, {"show running queries", showRunning}, {"show running queries by user *", showRunning}, {"show running queries by *", showRunning},
+	{"show principal access", showPrincipal}, {"show principal roles", showPrincipal}, {"show current principal roles", showPrincipal},
+	{"show database principals", showPrincipal}, {"show database * principals", showPrincipal}, {"show cluster principals", showPrincipal},
+	{"show materialized-views", showNone("Name:string", "SourceTable:string", "Query:string", "MaterializedTo:datetime", "LastRun:datetime", "LastRunResult:string",
+		"IsHealthy:bool", "IsEnabled:bool", "Folder:string", "DocString:string")},
+	{"show external tables", showNone("TableName:string", "TableType:string", "Folder:string", "DocString:string", "Properties:string", "ConnectionStrings:dynamic",
+		"Partitions:dynamic", "PathFormat:string")},
+	{"show entity_groups", showNone("Name:string", "Entities:string")},
+	{"cancel query *", cancelCommand}, {"cancel query * with (...)", cancelCommand},
+}
+
+// commandList is commandForms for people.
+var commandList = sync.OnceValue(func() string {
+	var parts []string
+	for _, c := range commandForms {
+		parts = append(parts, "."+strings.ReplaceAll(c.form, "*", "NAME"))
+	}
+	return strings.Join(parts, ", ")
+})
+
+// matches compares words with a form; args are the words in the place of * and
+// in parentheses.
+func (c *command) matches(words []string) (args []string, ok bool) {
+	want := strings.Fields(c.form)
+	for i, w := range want {
+		switch {
+		case w == "(...)":
+			if len(words) == 0 || words[0] != "(" {
+				return nil, false
+			}
+			end := slices.Index(words, ")")
+			if end < 0 {
+				return nil, false
+			}
+			args, words = append(args, words[1:end]...), words[end+1:]
+			continue
+		case len(words) == 0, w != "*" && !strings.EqualFold(w, words[0]):
+			return nil, false
+		case w == "*" && (words[0] == "(" || words[0] == ")" || i == len(want)-1 && len(words) > 1):
+			return nil, false
+		case w == "*":
+			args = append(args, words[0])
+		}
+		words = words[1:]
+	}
+	return args, len(words) == 0
+}
 
 // command runs a command.
 func (s *Server) command(r *http.Request, words []string) (*fixed, error) {
+	for i := range commandForms {
+		if args, ok := commandForms[i].matches(words); ok {
+			return commandForms[i].run(s, r, args)
+		}
+	}
+	return nil, failure(http.StatusBadRequest, "BadRequest_CommandNotSupported", "hubscope does not know this management command; it knows %s", commandList())
+}
+
+func notFound(kind, name, hint string) error {
+	return failure(http.StatusBadRequest, "BadRequest_EntityNotFound", "%s %q was not found%s", kind, name, hint)
+}
+
+// checkDatabase refuses the name of any database but the one that is there.
+func (s *Server) checkDatabase(names ...string) error {
+	db := s.engine.Catalog().Database
+	for _, name := range names {
+		if !strings.EqualFold(name, db) && name != "NetDefaultDB" {
+			return notFound("database", name, fmt.Sprintf("; there is %q", db))
+		}
+	}
+	return nil
+}
+
+func (s *Server) tables(names []string) ([]*plan.Table, error) {
 	catalog := s.engine.Catalog()
-	lower := make([]string, len(words))
-	for i, w := range words {
-		lower[i] = strings.ToLower(w)
+	if names == nil {
+		return catalog.Tables(), nil
 	}
-	is := func(pattern string) bool { // * stands for any one word
-		want := strings.Fields(pattern)
-		if len(want) != len(lower) {
-			return false
+	list := make([]*plan.Table, len(names))
+	for i, name := range names {
+		if list[i] = catalog.Table(name); list[i] == nil {
+			return nil, notFound("table", name, "")
 		}
-		for i := range want {
-			if want[i] != "*" && want[i] != lower[i] {
-				return false
-			}
-		}
-		return true
 	}
-	database := func(name string) error {
-		if !strings.EqualFold(name, catalog.Database) && name != "NetDefaultDB" {
-			return failure(http.StatusBadRequest, "BadRequest_EntityNotFound", "database %q was not found; there is %q", name, catalog.Database)
-		}
-		return nil
+	return list, nil
+}
+
+func showTables(s *Server, _ *http.Request, names []string) (*fixed, error) {
+	list, err := s.tables(names)
+	if err != nil {
+		return nil, err
 	}
-	switch {
-	case is("show tables"), is("show tables details"):
-		t := newFixed("TableName", "DatabaseName", "Folder", "DocString")
-		for _, table := range catalog.Tables() {
-			t.add(table.Name, catalog.Database, "", table.Doc)
+	t := newFixed("TableName", "DatabaseName", "Folder", "DocString")
+	for _, table := range list {
+		t.add(table.Name, s.engine.Catalog().Database, "", table.Doc)
+	}
+	return t, nil
+}
+
+func showTable(s *Server, _ *http.Request, names []string) (*fixed, error) {
+	list, err := s.tables(names)
+	if err != nil {
+		return nil, err
+	}
+	t := newFixed("AttributeName", "AttributeType", "DocString")
+	for _, c := range list[0].Columns {
+		t.add(c.Name, c.Type.SystemName(), c.Doc)
+	}
+	return t, nil
+}
+
+func (s *Server) tableSchema(names []string, schema func(*plan.Table) string) (*fixed, error) {
+	list, err := s.tables(names)
+	if err != nil {
+		return nil, err
+	}
+	t := newFixed("TableName", "Schema", "DatabaseName", "Folder", "DocString")
+	t.add(list[0].Name, schema(list[0]), s.engine.Catalog().Database, "", list[0].Doc)
+	return t, nil
+}
+
+func showTableSchema(s *Server, _ *http.Request, names []string) (*fixed, error) {
+	return s.tableSchema(names, cslSchema)
+}
+
+func showTableJSON(s *Server, _ *http.Request, names []string) (*fixed, error) {
+	return s.tableSchema(names, func(t *plan.Table) string { return mustJSON(jsonTable(t)) })
+}
+
+func showDatabases(s *Server, _ *http.Request, _ []string) (*fixed, error) {
+	t := newFixed("DatabaseName", "PersistentStorage", "Version", "IsCurrent:bool", "DatabaseAccessMode", "PrettyName",
+		"CurrentUserIsUnrestrictedViewer:bool", "DatabaseId:guid")
+	t.add(s.engine.Catalog().Database, "", "v1.0", "true", "ReadOnly", "", "false", databaseID)
+	return t, nil
+}
+
+func showDatabase(s *Server, r *http.Request, names []string) (*fixed, error) {
+	if err := s.checkDatabase(names...); err != nil {
+		return nil, err
+	}
+	return showDatabases(s, r, names)
+}
+
+func showSchema(s *Server, _ *http.Request, names []string) (*fixed, error) {
+	if err := s.checkDatabase(names...); err != nil {
+		return nil, err
+	}
+	catalog := s.engine.Catalog()
+	t := newFixed("DatabaseName", "TableName", "ColumnName", "ColumnType", "IsDefaultTable:bool", "IsDefaultColumn:bool", "PrettyName", "Version", "Folder", "DocString")
+	t.add(catalog.Database, "", "", "", "false", "false", "", "v1.0", "", "")
+	for _, table := range catalog.Tables() {
+		t.add(catalog.Database, table.Name, "", "", "false", "false", "", "", "", table.Doc)
+		for _, c := range table.Columns {
+			t.add(catalog.Database, table.Name, c.Name, c.Type.SystemName(), "false", "false", "", "", "", c.Doc)
 		}
-		return t, nil
-	case is("show table *"), is("show table * details"), is("show table * cslschema"), is("show table * schema"), is("show table * schema as json"), is("show table * schema as csl"):
-		table := catalog.Table(words[2])
-		if table == nil {
-			return nil, failure(http.StatusBadRequest, "BadRequest_EntityNotFound", "table %q was not found", words[2])
-		}
-		switch {
-		case len(words) == 3:
-			t := newFixed("AttributeName", "AttributeType", "DocString")
-			for _, c := range table.Columns {
-				t.add(c.Name, c.Type.SystemName(), c.Doc)
-			}
-			return t, nil
-		case lower[3] == "details":
-			t := newFixed("TableName", "DatabaseName", "Folder", "DocString")
-			t.add(table.Name, catalog.Database, "", table.Doc)
-			return t, nil
-		}
-		schema := cslSchema(table)
-		if lower[len(lower)-1] == "json" {
-			schema = mustJSON(jsonTable(table))
-		}
-		t := newFixed("TableName", "Schema", "DatabaseName", "Folder", "DocString")
-		t.add(table.Name, schema, catalog.Database, "", table.Doc)
-		return t, nil
-	case is("show databases"), is("show databases details"), is("show database"):
-		t := newFixed("DatabaseName", "PersistentStorage", "Version", "IsCurrent:bool", "DatabaseAccessMode", "PrettyName", "DatabaseId:guid")
-		t.add(catalog.Database, "", "v1.0", "true", "ReadOnly", "", databaseID)
-		return t, nil
-	case is("show database * schema as json"), is("show databases schema as json"), is("show database schema as json"), is("show schema as json"):
-		if len(words) == 6 {
-			if err := database(words[2]); err != nil {
-				return nil, err
-			}
-		}
-		t := newFixed("DatabaseSchema")
-		t.add(mustJSON(jsonDatabase(catalog)))
-		return t, nil
-	case is("show database * schema"), is("show database schema"), is("show databases schema"), is("show schema"), is("show databases ( * ) schema"):
-		if len(words) == 4 {
-			if err := database(words[2]); err != nil {
-				return nil, err
-			}
-		}
-		t := newFixed("DatabaseName", "TableName", "ColumnName", "ColumnType", "IsDefaultTable:bool", "IsDefaultColumn:bool", "PrettyName", "Version", "Folder", "DocString")
-		t.add(catalog.Database, "", "", "", "false", "false", "", "v1.0", "", "")
-		for _, table := range catalog.Tables() {
-			t.add(catalog.Database, table.Name, "", "", "false", "false", "", "", "", table.Doc)
-			for _, c := range table.Columns {
-				t.add(catalog.Database, table.Name, c.Name, c.Type.SystemName(), "false", "false", "", "", "", c.Doc)
-			}
-		}
-		return t, nil
-	case is("show functions"):
-		t := newFixed("Name", "Parameters", "Body", "Folder", "DocString")
-		for _, f := range plan.Functions() {
-			for i := range f.Sigs {
+	}
+	return t, nil
+}
+
+func showSchemaJSON(s *Server, _ *http.Request, names []string) (*fixed, error) {
+	if err := s.checkDatabase(names...); err != nil {
+		return nil, err
+	}
+	t := newFixed("DatabaseSchema")
+	t.add(mustJSON(jsonDatabase(s.engine.Catalog())))
+	return t, nil
+}
+
+// showScript answers with the commands that would make the tables in Kusto.
+func showScript(s *Server, _ *http.Request, names []string) (*fixed, error) {
+	if err := s.checkDatabase(names...); err != nil {
+		return nil, err
+	}
+	t := newFixed("DatabaseSchemaScript")
+	for _, table := range s.engine.Catalog().Tables() {
+		doc := kql.Print(&kql.Literal{Kind: kql.StringLit, Text: table.Doc})
+		t.add(".create-merge table " + table.Name + " (" + cslSchema(table) + ") with (docstring = " + doc + ")")
+	}
+	return t, nil
+}
+
+func showFunctions(_ *Server, _ *http.Request, names []string) (*fixed, error) {
+	t := newFixed("Name", "Parameters", "Body", "Folder", "DocString")
+	for _, f := range plan.Functions() {
+		for i := range f.Sigs {
+			if len(names) == 0 || f.Name == names[0] {
 				t.add(f.Name, f.Sigs[i].String(), "", f.Group, f.Doc)
 			}
 		}
-		return t, nil
-	case is("show version"):
-		t := newFixed("BuildVersion", "ServiceType", "ProductVersion", "ServiceOffering")
-		t.add(s.config.Version, "Engine", "hubscope "+s.config.Version, `{"Type":"hubscope"}`)
-		return t, nil
-	case is("show queries"), is("show running queries"):
-		return s.runningQueries(), nil
-	case is("cancel query *"):
-		if err := s.cancelQuery(r.Context(), words[2]); err != nil {
-			return nil, err
-		}
-		t := newFixed("ClientRequestId", "Status")
-		t.add(words[2], "Cancelled")
-		return t, nil
 	}
-	return nil, failure(http.StatusBadRequest, "BadRequest_CommandNotSupported", "hubscope does not know this management command; it knows %s", commands)
+	if len(names) > 0 && len(t.rows) == 0 {
+		return nil, notFound("function", names[0], "")
+	}
+	return t, nil
+}
+
+func showVersion(s *Server, _ *http.Request, _ []string) (*fixed, error) {
+	t := newFixed("BuildVersion", "BuildTime:datetime", "ServiceType", "ProductVersion", "ServiceOffering")
+	t.add(s.config.Version, "", "Engine", "hubscope "+s.config.Version, `{"Type":"hubscope"}`)
+	return t, nil
+}
+
+func showCluster(s *Server, r *http.Request, _ []string) (*fixed, error) {
+	t := newFixed("NodeId", "Address", "Name", "StartTime:datetime", "IsAdmin:bool", "MachineTotalMemory:long", "MachineAvailableMemory:long",
+		"ProcessorCount:long", "EnvironmentDescription")
+	t.add(s.config.Node, r.Host, "hubscope", stamp(s.started), "true", "", "", "", `{"Type":"hubscope"}`)
+	return t, nil
+}
+
+func showDiagnostics(s *Server, r *http.Request, _ []string) (*fixed, error) {
+	healthy := s.ready(r.Context()) == nil
+	running, waiting := s.gate.counts()
+	t := newFixed("IsHealthy:bool", "EnvironmentDescription", "MachinesTotal:long", "MachinesOffline:long", "NodeLastRestartedOn:datetime",
+		"DatabasesCount:long", "TablesCount:long", "QueriesRunning:long", "QueriesWaiting:long", "ProductVersion")
+	t.add(strconv.FormatBool(healthy), `{"Type":"hubscope"}`, "1", "0", stamp(s.started), "1", strconv.Itoa(len(s.engine.Catalog().Tables())),
+		strconv.Itoa(running), strconv.Itoa(waiting), "hubscope "+s.config.Version)
+	return t, nil
+}
+
+func showCapacity(s *Server, _ *http.Request, _ []string) (*fixed, error) {
+	t := newFixed("Resource", "Total:long", "Consumed:long", "Remaining:long", "Origin")
+	running, waiting := s.gate.counts()
+	line := func(name string, total, used int) {
+		if total < 0 {
+			t.add(name, "", strconv.Itoa(used), "", "configuration")
+			return
+		}
+		t.add(name, strconv.Itoa(total), strconv.Itoa(used), strconv.Itoa(total-used), "configuration")
+	}
+	line("queries", s.gate.limits.Queries, running)
+	line("queued-queries", s.gate.limits.Queue, waiting)
+	return t, nil
+}
+
+func showRunning(s *Server, r *http.Request, names []string) (*fixed, error) {
+	t := s.runningQueries(r.Context())
+	if len(names) > 0 && names[0] != "*" {
+		t.rows = slices.DeleteFunc(t.rows, func(row []string) bool {
+			return row[slices.IndexFunc(t.columns, func(c query.Column) bool { return c.Name == "User" })] != names[0]
+		})
+	}
+	return t, nil
+}
+
+func showPrincipal(s *Server, r *http.Request, names []string) (*fixed, error) {
+	if err := s.checkDatabase(names...); err != nil {
+		return nil, err
+	}
+	who := identity(r.Context())
+	role := "Viewer"
+	if who.Role == Admin {
+		role = "Admin"
+	}
+	t := newFixed("Role", "PrincipalType", "PrincipalDisplayName", "PrincipalObjectId", "PrincipalFQN", "Notes")
+	t.add("Database "+s.engine.Catalog().Database+" "+role, "Token", who.Name, "", "token="+who.Name, strings.Join(who.Hubs, ", "))
+	return t, nil
+}
+
+// showNone answers for what is never there.
+func showNone(columns ...string) func(*Server, *http.Request, []string) (*fixed, error) {
+	return func(*Server, *http.Request, []string) (*fixed, error) { return newFixed(columns...), nil }
+}
+
+func cancelCommand(s *Server, r *http.Request, args []string) (*fixed, error) {
+	if err := s.cancelQuery(r.Context(), args[0]); err != nil {
+		return nil, err
+	}
+	t := newFixed("ClientRequestId", "Status")
+	t.add(args[0], "Cancelled")
+	return t, nil
 }
 
 // databaseID names the one database; clients want a guid.

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -75,8 +74,8 @@ func (s *Server) monitorQuery(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodGet {
 		body.Query, body.Timespan = r.URL.Query().Get("query"), r.URL.Query().Get("timespan")
 	} else {
-		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
-			return bodyError(err)
+		if err := s.decode(r, &body, false); err != nil {
+			return err
 		}
 		if t := r.URL.Query().Get("timespan"); t != "" && body.Timespan == "" {
 			body.Timespan = t
@@ -91,13 +90,13 @@ func (s *Server) monitorQuery(w http.ResponseWriter, r *http.Request) error {
 	if id := r.Header.Get("X-Ms-Client-Request-Id"); id != "" {
 		w.Header().Set("X-Ms-Client-Request-Id", id)
 	}
-	result, done, err := s.start(r, req, r.Header.Get("X-Ms-Client-Request-Id"))
+	x, err := s.start(r, req, r.Header.Get("X-Ms-Client-Request-Id"))
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer x.finish()
 	out := newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout)
-	if err := s.answer(r, req.Text, result).writeMonitor(out, prefer); err != nil {
+	if err := s.answer(r, x).writeMonitor(out, prefer); err != nil {
 		return err
 	}
 	out.text("\n")
@@ -307,8 +306,8 @@ const maxBatch = 100
 // monitorBatch runs the queries of a batch one after the other.
 func (s *Server) monitorBatch(w http.ResponseWriter, r *http.Request) error {
 	var body monitorBatchRequest
-	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
-		return bodyError(err)
+	if err := s.decode(r, &body, false); err != nil {
+		return err
 	}
 	if len(body.Requests) == 0 || len(body.Requests) > maxBatch {
 		return badRequest("a batch has 1 to %d requests", maxBatch)
@@ -350,10 +349,9 @@ func (s *Server) monitorBatch(w http.ResponseWriter, r *http.Request) error {
 // connection is returned.
 func (s *Server) monitorOne(out *sink, r *http.Request, body *monitorRequest, prefer preferences) error {
 	req, err := body.request(prefer)
-	var result *query.Result
-	var done func()
+	var x *execution
 	if err == nil {
-		result, done, err = s.start(r, req, "")
+		x, err = s.start(r, req, "")
 	}
 	if err != nil {
 		if r.Context().Err() != nil {
@@ -364,9 +362,9 @@ func (s *Server) monitorOne(out *sink, r *http.Request, body *monitorRequest, pr
 		out.json(monitorErrorOf(e.body.Error))
 		return nil
 	}
-	defer done()
+	defer x.finish()
 	out.text(`,"status":200,"headers":{"Content-Type":"application/json; charset=utf-8"},"body":`)
-	return s.answer(r, req.Text, result).writeMonitor(out, prefer)
+	return s.answer(r, x).writeMonitor(out, prefer)
 }
 
 // monitorErrorBody is an error in Azure Monitor's form.
@@ -408,6 +406,12 @@ func monitorErrorOf(e *Error) monitorErrorBody {
 		m.Code = "BadArgumentError"
 	case e.Code == string(query.CodeTimeout):
 		m.Code = "GatewayTimeout"
+	case e.Code == CodeUnauthorized:
+		m.Code = "AuthorizationRequiredError"
+	case e.Code == CodeForbidden:
+		m.Code = "InsufficientAccessError"
+	case e.Code == CodeThrottled:
+		m.Code = "ThrottledError"
 	case e.Code == CodeInternal:
 		m.Code = "InternalServerError"
 	}

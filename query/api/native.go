@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -47,7 +48,7 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var body QueryRequest
-	if err := readJSON(r, &body); err != nil {
+	if err := s.readJSON(r, &body); err != nil {
 		return err
 	}
 	req, err := body.request()
@@ -57,13 +58,13 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) error {
 	if media == mediaNDJSON {
 		return s.queryNDJSON(w, r, req)
 	}
-	result, done, err := s.start(r, req, req.ID)
+	x, err := s.start(r, req, body.ID)
 	if err != nil {
 		return err
 	}
-	defer done()
-	a := s.answer(r, req.Text, result)
-	w.Header().Set("X-Hubscope-Query-Id", result.ID)
+	defer x.finish()
+	a := s.answer(r, x)
+	w.Header().Set("X-Hubscope-Query-Id", x.record.ID)
 	if media == mediaCSV {
 		w.Header().Set("Trailer", trailerTruncated+", "+trailerRows)
 		return a.writeCSV(newSink(w, r, mediaCSV+"; charset=utf-8; header=present", s.config.WriteTimeout), w.Header())
@@ -71,8 +72,8 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) error {
 	return a.writeJSON(newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout))
 }
 
-func (s *Server) answer(r *http.Request, text string, result *query.Result) *answer {
-	return &answer{columns: result.Columns, render: result.Visualization, rows: result, fail: s.failWhileStreaming(r, text)}
+func (s *Server) answer(r *http.Request, x *execution) *answer {
+	return &answer{columns: x.result.Columns, render: x.result.Visualization, rows: x, fail: s.failWhileStreaming(r, x.record.Text)}
 }
 
 // progressInterval is the shortest time between two progress lines.
@@ -109,7 +110,7 @@ func (s *Server) queryNDJSON(w http.ResponseWriter, r *http.Request, req query.R
 		over = true
 		mu.Unlock()
 	}()
-	result, done, err := s.start(r, req, req.ID)
+	x, err := s.start(r, req, req.ID)
 	if err != nil {
 		mu.Lock()
 		defer mu.Unlock()
@@ -121,25 +122,29 @@ func (s *Server) queryNDJSON(w http.ResponseWriter, r *http.Request, req query.R
 		out.text("\n")
 		return out.close()
 	}
-	defer done()
+	defer x.finish()
 	mu.Lock()
 	if out == nil {
-		w.Header().Set("X-Hubscope-Query-Id", result.ID)
+		w.Header().Set("X-Hubscope-Query-Id", x.record.ID)
 	}
 	start()
 	mu.Unlock()
-	return s.answer(r, req.Text, result).writeNDJSON(out, &mu)
+	return s.answer(r, x).writeNDJSON(out, &mu)
 }
 
 func (s *Server) validate(w http.ResponseWriter, r *http.Request) error {
 	var body QueryRequest
-	if err := readJSON(r, &body); err != nil {
+	if err := s.readJSON(r, &body); err != nil {
 		return err
 	}
 	req, err := body.request()
 	if err != nil {
 		return err
 	}
+	if err := s.pace(r); err != nil {
+		return err
+	}
+	req.Hubs, req.Owner = identity(r.Context()).restrict()
 	a := s.engine.Analyze(req)
 	answer := ValidateResponse{
 		Valid: len(a.Errors) == 0, Columns: wireColumns(a.Columns), Tables: a.Tables, Errors: fromKQL(req.Text, a.Errors),
@@ -153,13 +158,23 @@ func (s *Server) validate(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 	var body QueryRequest
-	if err := readJSON(r, &body); err != nil {
+	if err := s.readJSON(r, &body); err != nil {
 		return err
 	}
 	req, err := body.request()
 	if err != nil {
 		return err
 	}
+	if err := s.pace(r); err != nil {
+		return err
+	}
+	// Finding columns may run queries.
+	leave, err := s.gate.enter(r.Context(), clientKey(r))
+	if err != nil {
+		return queryError(req.Text, err)
+	}
+	defer leave()
+	req.Hubs, req.Owner = identity(r.Context()).restrict()
 	e, err := s.engine.Explain(r.Context(), req)
 	if err != nil {
 		return queryError(req.Text, err)
@@ -254,12 +269,16 @@ func (s *Server) healthz(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
-	ready := s.config.Ready
-	if ready == nil {
-		ready = s.probe
+// ready says whether the parts behind the service work.
+func (s *Server) ready(ctx context.Context) error {
+	if s.config.Ready != nil {
+		return s.config.Ready(ctx)
 	}
-	if err := ready(r.Context()); err != nil {
+	return s.probe(ctx)
+}
+
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
+	if err := s.ready(r.Context()); err != nil {
 		s.config.Logger.Warn("not ready", "err", err)
 		return failure(http.StatusServiceUnavailable, string(query.CodeUnavailable), "not ready")
 	}

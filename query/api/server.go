@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"mime"
 	"net"
@@ -14,7 +13,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"go.opentelemetry.io/otel/metric"
 
 	"hubscope/query"
 	"hubscope/query/console"
@@ -35,6 +37,22 @@ type Config struct {
 	// address, besides localhost. A request for any other name there is refused:
 	// it comes from a web page that had its name resolved to this machine.
 	Hosts []string
+	// Access knows the tokens and client certificates; nil asks nobody for one.
+	Access *Access
+	// Metrics is the handler of /metrics, for admins; none when nil.
+	Metrics http.Handler
+	// Feed hands out events as they come, for tails; nil refuses them. MaxTails
+	// is how many there can be at once; 64 by default.
+	Feed     query.Feed
+	MaxTails int
+	// Admission bounds what clients may ask for at once.
+	Admission Admission
+	// Record, if set, is told of every query that has ended. It must not block.
+	Record func(query.Record)
+	// Node names this process in records.
+	Node string
+	// Meter counts; nothing by default.
+	Meter metric.MeterProvider
 	// Ready reports whether the parts behind the service work; by default a
 	// query that reads nothing is run.
 	Ready func(context.Context) error
@@ -46,9 +64,19 @@ type Server struct {
 	config Config
 	mux    *http.ServeMux
 	schema func() *document
+	tails  atomic.Int64
+	// closing is closed when the server is about to stop.
+	closing chan struct{}
+	close   func()
+
+	gate    *gate
+	pacer   *pacer
+	metrics *metrics
+	started time.Time
 
 	mu      sync.Mutex
-	running map[*running]struct{}
+	running map[*execution]struct{}
+	active  sync.WaitGroup // the executions in running
 }
 
 // NewServer returns a server on engine.
@@ -62,8 +90,16 @@ func NewServer(engine *query.Engine, config Config) *Server {
 	if config.WriteTimeout <= 0 {
 		config.WriteTimeout = time.Minute
 	}
-	s := &Server{engine: engine, config: config, mux: http.NewServeMux(), running: map[*running]struct{}{}}
+	if config.MaxTails <= 0 {
+		config.MaxTails = 64
+	}
+	s := &Server{engine: engine, config: config, mux: http.NewServeMux(), started: time.Now(), running: map[*execution]struct{}{}}
+	limits := config.Admission.withDefaults()
+	s.gate, s.pacer = newGate(limits), newPacer(limits)
+	s.metrics = newMetrics(config.Meter, s)
 	s.schema = sync.OnceValue(s.describe)
+	s.closing = make(chan struct{})
+	s.close = sync.OnceFunc(func() { close(s.closing) })
 	s.routes()
 	return s
 }
@@ -74,12 +110,24 @@ func (s *Server) routes() {
 		"POST /api/v1/validate":       s.validate,
 		"POST /api/v1/explain":        s.explain,
 		"DELETE /api/v1/queries/{id}": s.cancel,
+		"GET /api/v1/tail":            s.tail,
+		"POST /api/v1/tail":           s.tail,
 		"GET /api/v1/schema":          s.serveSchema,
 		"GET /api/v1/functions":       s.serveFunctions,
-		"GET /healthz":                s.healthz,
-		"GET /readyz":                 s.readyz,
 	} {
 		s.mux.Handle(pattern, s.handle(h))
+	}
+	// Probes have no tokens.
+	s.mux.Handle("GET /healthz", s.handleOpen(s.healthz, writeError))
+	s.mux.Handle("GET /readyz", s.handleOpen(s.readyz, writeError))
+	if s.config.Metrics != nil {
+		s.mux.Handle("GET /metrics", s.handle(func(w http.ResponseWriter, r *http.Request) error {
+			if err := onlyAdmin(r); err != nil {
+				return err
+			}
+			s.config.Metrics.ServeHTTP(w, r)
+			return nil
+		}))
 	}
 	page := console.New()
 	for _, pattern := range console.Paths {
@@ -125,15 +173,36 @@ func (r *statusRecorder) WriteHeader(status int)      { r.status = status }
 // before it has written anything, except for errors of the connection itself.
 type handler func(http.ResponseWriter, *http.Request) error
 
-// handle is the one place where an error becomes a response of this API.
-func (s *Server) handle(h handler) http.Handler {
-	return s.handleWith(h, func(w http.ResponseWriter, r *http.Request, e *statusError) {
-		writeJSON(w, e.status, e.body)
-	})
+// errorWriter answers with an error in the form of one interface.
+type errorWriter func(http.ResponseWriter, *http.Request, *statusError)
+
+// writeError is that of this API.
+func writeError(w http.ResponseWriter, _ *http.Request, e *statusError) {
+	writeJSON(w, e.status, e.body)
 }
 
-// handleWith is handle for an interface with its own form of errors.
-func (s *Server) handleWith(h handler, write func(http.ResponseWriter, *http.Request, *statusError)) http.Handler {
+// handle is the one place where an error becomes a response of this API.
+func (s *Server) handle(h handler) http.Handler { return s.handleWith(h, writeError) }
+
+// handleWith is handle for an interface with its own form of errors. It is for
+// those only who may ask.
+func (s *Server) handleWith(h handler, write errorWriter) http.Handler {
+	return s.handleOpen(func(w http.ResponseWriter, r *http.Request) error {
+		r, release, err := s.authenticate(w, r)
+		if err != nil {
+			return err
+		}
+		defer release()
+		err = h(w, r)
+		if err != nil && r.Context().Err() != nil && errors.Is(context.Cause(r.Context()), errRevoked) {
+			return s.challenge(w, r, "Bearer", errRevoked.Error())
+		}
+		return err
+	}, write)
+}
+
+// handleOpen is handleWith for everybody.
+func (s *Server) handleOpen(h handler, write errorWriter) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tw := &trackedWriter{ResponseWriter: w}
 		defer func() {
@@ -161,6 +230,9 @@ func (s *Server) handleWith(h handler, write func(http.ResponseWriter, *http.Req
 		e := s.asStatus(r, err)
 		switch {
 		case !tw.written:
+			if e.retry > 0 {
+				w.Header().Set("Retry-After", retryAfter(e.retry))
+			}
 			write(w, r, e)
 		case r.Context().Err() != nil:
 			s.config.Logger.Debug("client went away", "path", r.URL.Path)
@@ -264,6 +336,8 @@ func queryError(text string, err error) error {
 	case errors.As(err, &failed) && failed.Code != query.CodeInternal:
 		return &statusError{status: statusOf(failed.Code), cause: failed.Err, body: ErrorResponse{Error: &Error{
 			Code: string(failed.Code), Message: failed.Message, QueryID: failed.ID}}}
+	case errors.As(err, new(*statusError)):
+		return err
 	case errors.Is(err, context.Canceled):
 		return &statusError{status: statusOf(query.CodeCanceled), body: ErrorResponse{Error: &Error{Code: string(query.CodeCanceled), Message: "the query was cancelled"}}}
 	default:
@@ -279,11 +353,22 @@ func (s *Server) failWhileStreaming(r *http.Request, text string) func(error) *E
 }
 
 // checkHost refuses requests that web pages of others make: by their origin,
-// and for foreign names on a loopback address, because DNS rebinding would let
-// any page read from a service without a password.
+// and, of a service without tokens, for foreign names, because DNS rebinding
+// would let any page read from it.
 func (s *Server) checkHost(r *http.Request) error {
-	if err := new(http.CrossOriginProtection).Check(r); err != nil {
+	err := new(http.CrossOriginProtection).Check(r)
+	if site := r.Header.Get("Sec-Fetch-Site"); err == nil && (site == "cross-site" || site == "same-site") {
+		// A page may be linked to, a query may not: it costs even who cannot read the answer.
+		page := r.Header.Get("Sec-Fetch-Mode") == "navigate" && !strings.HasPrefix(r.URL.Path, "/v1/") && !strings.HasPrefix(r.URL.Path, "/api/")
+		if !page {
+			err = errors.New("of another site")
+		}
+	}
+	if err != nil {
 		return failure(http.StatusForbidden, CodeForbidden, "a page of another origin may not send queries")
+	}
+	if s.config.Access.Required() {
+		return nil
 	}
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	if !ok || !local.IP.IsLoopback() {
@@ -300,47 +385,8 @@ func (s *Server) checkHost(r *http.Request) error {
 	return failure(http.StatusForbidden, CodeForbidden, "this service is not known as %q", host)
 }
 
-// readJSON reads the body, one JSON object without unknown fields.
-func readJSON(r *http.Request, v any) error {
-	if ct := r.Header.Get("Content-Type"); ct != "" {
-		// curl -d sends a form's type. A form of a web page does so too, but is
-		// stopped by the check of its origin.
-		if media, _, err := mime.ParseMediaType(ct); err != nil || media != "application/json" && media != "text/json" && media != "application/x-www-form-urlencoded" {
-			return failure(http.StatusUnsupportedMediaType, CodeUnsupported, "the body must be application/json")
-		}
-	}
-	dec := json.NewDecoder(r.Body)
-	dec.DisallowUnknownFields()
-	dec.UseNumber()
-	if err := dec.Decode(v); err != nil {
-		return bodyError(err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return badRequest("the body has more than one JSON value")
-	}
-	return nil
-}
-
-// bodyError says what is wrong with a JSON body, in words of its sender.
-func bodyError(err error) error {
-	var tooLarge *http.MaxBytesError
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &tooLarge):
-		return err
-	case errors.Is(err, io.EOF):
-		return badRequest("the body is empty; a JSON object was expected")
-	case errors.As(err, &syntax):
-		return badRequest("the body is not JSON: %v at byte %d", syntax, syntax.Offset)
-	case errors.As(err, &kind):
-		return badRequest("%q in the body cannot be a %s", kind.Field, kind.Value)
-	case strings.HasPrefix(err.Error(), "json: unknown field "):
-		return badRequest("the body has an unknown field %s", strings.TrimPrefix(err.Error(), "json: unknown field "))
-	default:
-		return badRequest("the body could not be read")
-	}
-}
+// pace counts a request of a client against its rate.
+func (s *Server) pace(r *http.Request) error { return s.pacer.admit(clientKey(r), time.Now()) }
 
 // accepts picks the first of the given media types that the client takes.
 // Without a preference it is the first.

@@ -150,6 +150,7 @@ const (
 	CodeTooLarge    = "RequestTooLarge"
 	CodeUnsupported = "UnsupportedMediaType"
 	CodeForbidden   = "Forbidden"
+	CodeThrottled   = "TooManyRequests"
 	CodeInternal    = string(query.CodeInternal)
 )
 
@@ -280,7 +281,8 @@ func instant(name, s string) (time.Time, error) {
 type statusError struct {
 	status int
 	body   ErrorResponse
-	cause  error // for the log
+	retry  time.Duration // tells the client when to try again, if not zero
+	cause  error         // for the log
 }
 
 func (e *statusError) Error() string {

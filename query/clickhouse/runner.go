@@ -1,6 +1,7 @@
 // Package clickhouse runs the compiler's statements on ClickHouse over its
-// native protocol. It implements [query.Runner] and nothing else: it builds no
-// SQL of its own but three administrative statements, and never writes.
+// native protocol. It implements [query.Runner]: it builds no SQL of its own but
+// three administrative statements, and never writes. Beside it, [Log] stores
+// what was asked, and reads nothing.
 //
 // Each statement runs with its own limits of time, memory and rows read, and
 // read-only whatever the user's rights are. Ending the context, or closing the
