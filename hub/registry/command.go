@@ -675,12 +675,13 @@ type ApplyHubCommand struct {
 	Output
 	Template  []byte            `arg:"" name:"file" type:"filecontent" help:"The template, as JSON; - reads standard input."`
 	Parameter map[string]string `short:"p" placeholder:"NAME=VALUE" help:"Value of a parameter of the template; may be repeated."`
+	Name      string            `placeholder:"NAME" help:"The hub's name, in the place of the one in the template."`
 	DryRun    bool              `help:"Only check the template."`
 }
 
 // Run checks the whole template and then applies it.
 func (c *ApplyHubCommand) Run(ctx context.Context, s *Shell) error {
-	hubs, err := parseTemplate(c.Template, c.Parameter)
+	hubs, err := parseTemplate(c.Template, c.Parameter, c.Name)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,7 +19,10 @@ import (
 // toLower, toUpper, format and resourceGroup().location (which is "local") are
 // evaluated. Resources of other types are refused: applying half of a template
 // would pretend that the rest is there.
-func parseTemplate(data []byte, values map[string]string) ([]armHub, error) {
+//
+// name, if not empty, is the hub's in the place of the template's, which is
+// then of one hub: published templates have a placeholder there.
+func parseTemplate(data []byte, values map[string]string, name string) ([]armHub, error) {
 	var template struct {
 		Schema         string                     `json:"$schema"`
 		ContentVersion string                     `json:"contentVersion"`
@@ -40,7 +44,7 @@ func parseTemplate(data []byte, values map[string]string) ([]armHub, error) {
 	case len(template.Resources) == 0:
 		return nil, errors.New(`template: "resources" is missing`)
 	}
-	e := &evaluation{params: template.Parameters, values: values, variables: template.Variables}
+	e := &evaluation{params: template.Parameters, values: values, variables: template.Variables, name: name}
 	for name := range values {
 		if _, ok := template.Parameters[name]; !ok {
 			e.errorf("parameters", "the template has no parameter %q", name)
@@ -68,6 +72,8 @@ func parseTemplate(data []byte, values map[string]string) ([]armHub, error) {
 	}
 	if len(resources) == 0 {
 		e.errorf("resources", "there is none")
+	} else if len(resources) > 1 && name != "" {
+		e.errorf("resources", "there are %d, and one name is given", len(resources))
 	}
 	var hubs []armHub
 	names := map[string]bool{}
@@ -126,6 +132,7 @@ type evaluation struct {
 	params    map[string]templateParam
 	values    map[string]string
 	variables map[string]json.RawMessage
+	name      string // given by the caller
 	errs      []error
 	depth     int
 	steps     int
@@ -165,9 +172,12 @@ func (e *evaluation) hub(where string, raw json.RawMessage) (armHub, bool) {
 		return armHub{}, false
 	}
 	text("apiVersion", true)
-	name, location := text("name", true), text("location", false)
-	if strings.HasPrefix(name, "<") && strings.HasSuffix(name, ">") {
-		e.errorf(where+".name", "%q is a placeholder: give the hub's name", name)
+	name, location := cmp.Or(e.name, text("name", e.name == "")), text("location", false)
+	if isPlaceholder(location) {
+		location = "" // it means nothing here
+	}
+	if isPlaceholder(name) {
+		e.errorf(where+".name", "%q is a placeholder: give the hub's name, there or with --name", name)
 	} else if name != "" {
 		if err := validateHubName(name); err != nil {
 			e.errorf(where+".name", "%s", clip(strings.TrimPrefix(err.Error(), "name: ")))
@@ -212,11 +222,17 @@ func (e *evaluation) hub(where string, raw json.RawMessage) (armHub, bool) {
 	} else if hub.SKU != nil && hub.SKU.Name == "" {
 		e.errorf(where+".sku.name", "is missing")
 	}
+	if hub.SKU != nil && isPlaceholder(hub.SKU.Name) {
+		hub.SKU = nil // as above
+	}
 	if err := hub.check(); err != nil {
 		e.errorf(where, "%v", err)
 	}
 	return hub, len(e.errs) == before
 }
+
+// isPlaceholder is about "<your-hubs-SKU-name>", as documents have it.
+func isPlaceholder(s string) bool { return strings.HasPrefix(s, "<") && strings.HasSuffix(s, ">") }
 
 // resolve evaluates the expressions in a value.
 func (e *evaluation) resolve(where string, v any) any {

@@ -45,7 +45,10 @@ func TestApplyCommand(t *testing.T) {
 		}
 		return path
 	}
-	c.fails(`resources[0].name: "<provide-a-valid-resource-name>" is a placeholder: give the hub's name`, "hub", "apply", file(tlsTemplate))
+	c.fails(`resources[0].name: "<provide-a-valid-resource-name>" is a placeholder: give the hub's name, there or with --name`, "hub", "apply", file(tlsTemplate))
+	if out := c.ok("hub", "apply", file(tlsTemplate), "--name", "as-it-stands"); out != "as-it-stands created: min TLS 1.2, as-it-stands.localhost\n" {
+		t.Errorf("printed %q", out)
+	}
 	named := strings.Replace(tlsTemplate, "<provide-a-valid-resource-name>", "plant-7", 1)
 	if out := c.ok("hub", "apply", file(named), "--dry-run"); out != "plant-7 is valid\n" {
 		t.Errorf("printed %q", out)
@@ -84,7 +87,7 @@ func TestTemplates(t *testing.T) {
 				values[k], text = v, rest
 			}
 			var got strings.Builder
-			hubs, err := parseTemplate([]byte(text), values)
+			hubs, err := parseTemplate([]byte(text), values, "")
 			if err != nil {
 				got.WriteString(err.Error() + "\n")
 			} else {
@@ -115,7 +118,7 @@ func TestTemplateBomb(t *testing.T) {
  "resources": [{"type": "Microsoft.Devices/IotHubs", "apiVersion": "2020-01-01", "name": "[variables('v0')]", "sku": {"name": "S1"}}]}`
 	for _, levels := range []int{20, 40} {
 		text := strings.Replace(fmt.Sprintf(template, variables.String(), 40), "variables('v0')", fmt.Sprintf("variables('v%d')", 40-levels), 1)
-		_, err := parseTemplate([]byte(text), nil)
+		_, err := parseTemplate([]byte(text), nil, "")
 		if err == nil || !strings.Contains(err.Error(), "takes too many steps") && !strings.Contains(err.Error(), "nested too deeply") {
 			t.Errorf("%d levels: error is %.200v", levels, err)
 		}
@@ -123,7 +126,7 @@ func TestTemplateBomb(t *testing.T) {
 	long := fmt.Sprintf(template, "", 40)
 	long = strings.Replace(long, `"x"`, `"`+strings.Repeat("{0}", 1000)+`"`, 1)
 	long = strings.Replace(long, "variables('v0')", "format(variables('v40'), '"+strings.Repeat("y", 1000)+"')", 1)
-	if _, err := parseTemplate([]byte(long), nil); err == nil || !strings.Contains(err.Error(), "makes too long a text") {
+	if _, err := parseTemplate([]byte(long), nil, ""); err == nil || !strings.Contains(err.Error(), "makes too long a text") {
 		t.Errorf("format: error is %.200v", err)
 	}
 }
@@ -134,7 +137,7 @@ func FuzzTemplate(f *testing.F) {
 	f.Add(strings.Replace(tlsTemplate, "<provide-a-valid-resource-name>", "[concat(parameters('p'), variables('v'))]", 1))
 	f.Add(strings.Replace(tlsTemplate, "<provide-a-valid-resource-name>", "plant-7", 1))
 	f.Fuzz(func(t *testing.T, text string) {
-		hubs, err := parseTemplate([]byte(text), nil)
+		hubs, err := parseTemplate([]byte(text), nil, "")
 		if err != nil {
 			return
 		}
