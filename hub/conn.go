@@ -135,6 +135,9 @@ func (h *Conn) Open(ctx context.Context, claim Claim) (*Session, *registry.Refus
 	if id.Auth == registry.AuthSAS && !id.Expires.IsZero() {
 		session.expire(id.Expires.Sub(now))
 	}
+	if claim.Exclusive {
+		s.announce(session, true)
+	}
 	h.c.connected(session, now)
 	return session, nil
 }

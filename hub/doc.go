@@ -39,7 +39,8 @@
 //
 // # Sessions
 //
-// One device has one session at a time; a new one ends the old one with 400027.
+// One device has one session at a time; a new one ends the old one with 400027,
+// also when they are on two of the processes that share a registry.
 // A session ends within a second when the registry no longer stands behind it
 // (device disabled, deleted or created anew, key or thumbprint taken away, CA
 // gone, certificate revoked), and when its SAS token expires.

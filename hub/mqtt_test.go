@@ -336,6 +336,36 @@ func TestMQTTAcknowledges(t *testing.T) {
 	}
 }
 
+// TestTakeoverAcrossProcesses: a device that connects to one process of a hub
+// has no session with another any more.
+func TestTakeoverAcrossProcesses(t *testing.T) {
+	a := newStack(t, nil)
+	b := a.process("node-2", nil)
+	first := a.connect(4)
+	c1 := a.events.one(t, ingest.DeviceConnect, 1)
+	second := b.connect(5)
+	c2 := b.events.one(t, ingest.DeviceConnect, 1)
+	d := a.events.one(t, ingest.DeviceDisconnect, 1)
+	if d.ResultType != "400027" || d.DisconnectReason != hub.ReasonTakenOver || d.ConnectionId != c1.ConnectionId || !strings.Contains(d.ResultDescription, "node-2") {
+		t.Errorf("the end of the first session: %+v", d)
+	}
+	if c1.Sequence >= d.Sequence || d.Sequence >= c2.Sequence {
+		t.Errorf("connect %d, disconnect %d, connect %d are out of order", c1.Sequence, d.Sequence, c2.Sequence)
+	}
+	first.expectClosed()
+	second.send(publishPacket("devices/sas-1/messages/events/", 1, 1, "still here"))
+	second.expect(packets.Puback)
+	// And back: from an MQTT 5 client, which hears why.
+	a.connect(4)
+	if code := second.expect(packets.Disconnect).ReasonCode; code != packets.ErrSessionTakenOver.Code {
+		t.Errorf("reason code %#x", code)
+	}
+	b.events.one(t, ingest.DeviceDisconnect, 1)
+	if n := a.server.ConnectedDevices("demo") + b.server.ConnectedDevices("demo"); n != 1 {
+		t.Errorf("%d devices are connected, want 1", n)
+	}
+}
+
 func TestMQTTTakeover(t *testing.T) {
 	s := newStack(t, nil)
 	first := s.connect(5)

@@ -117,12 +117,17 @@ func New(config Config) (*Server, error) {
 	if s.metrics, err = newMetrics(s); err != nil {
 		return nil, fmt.Errorf("hub: metrics: %w", err)
 	}
+	deaf, err := config.Registry.Listen(s.hear)
+	if err != nil {
+		return nil, fmt.Errorf("hub: %w", err)
+	}
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.changes.init()
 	unsubscribe := config.Registry.Subscribe(s.changes.add)
 	s.background.Go(s.summarize)
 	s.background.Go(s.sample)
 	s.background.Go(func() {
+		defer deaf()
 		defer unsubscribe()
 		s.followRegistry()
 	})

@@ -1,8 +1,13 @@
 package hub
 
 import (
+	"bytes"
+	"cmp"
+	"fmt"
 	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"hubscope/hub/registry"
 )
@@ -45,6 +50,37 @@ func (x *sessions) add(s *Session, next func() int64) (old *Session) {
 	x.count[key.hub]++
 	s.connectSeq = next()
 	return old
+}
+
+// takenOver returns the session that a session on another process ends, its end
+// numbered before the other's beginning; or else the one that is the later one
+// of the two, of which the other process has to hear.
+func (x *sessions) takenOver(n *registry.SessionNotice) (ends, stays *Session) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s := x.exclusive[deviceKey{n.Hub, n.DeviceID, n.ModuleID}]
+	if s == nil || s.h.c.id == n.Connection {
+		return nil, nil
+	}
+	// A device that has just connected there has left here, whatever the clocks
+	// of the two hosts say. But when it has just connected here as well, or what
+	// is told is old, both sides decide by the same numbers.
+	if !n.Fresh || time.Since(s.opened) < time.Second {
+		if c := cmp.Compare(s.connectSeq, n.Sequence); c > 0 || c == 0 && bytes.Compare(s.h.c.id[:], n.Connection[:]) > 0 {
+			return nil, s
+		}
+	}
+	if s.endSeq == 0 && n.Sequence-1 > s.connectSeq {
+		s.endSeq = n.Sequence - 1
+	}
+	return s, nil
+}
+
+// all returns all exclusive sessions.
+func (x *sessions) all() []*Session {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return slices.Collect(maps.Values(x.exclusive))
 }
 
 // remove takes a session out, if it is still in.
@@ -215,6 +251,34 @@ func (s *Server) followRegistry() {
 			}
 			close(todo)
 			workers.Wait()
+			if change == (registry.Change{}) {
+				// The processes could not hear each other for a while.
+				for _, session := range s.sessions.all() {
+					s.announce(session, false)
+				}
+			}
 		}
+	}
+}
+
+// announce tells the other processes of the hub that a device has a session here.
+func (s *Server) announce(session *Session, fresh bool) {
+	s.config.Registry.Tell(registry.Notice{Session: &registry.SessionNotice{
+		Hub: session.id.Hub, DeviceID: session.id.DeviceID, ModuleID: session.module,
+		Node: s.config.Node, Connection: session.h.c.id, Sequence: session.connectSeq, Fresh: fresh,
+	}})
+}
+
+// hear takes a notice of another process.
+func (s *Server) hear(n registry.Notice, _ func([]byte)) {
+	if n.Session == nil {
+		return
+	}
+	ends, stays := s.sessions.takenOver(n.Session)
+	if ends != nil {
+		ends.end(End{TakenOver, ReasonTakenOver, fmt.Sprintf("the device has connected again, to hub process %q", clip(n.Session.Node))})
+	}
+	if stays != nil {
+		s.announce(stays, false)
 	}
 }

@@ -183,15 +183,14 @@ var sasKey = registry.GenerateKey()
 
 func newStack(t testing.TB, change func(*hub.Config)) *stack {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &stack{t: t, events: new(recorder), telemetry: new(mailbox), pki: testPKI()}
+	s := &stack{t: t, pki: testPKI(), registry: registry.New(registry.NewMemory(), registry.Config{})}
+	ctx := t.Context()
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.registry = registry.New(registry.NewMemory(), registry.Config{})
 	for _, h := range []registry.Hub{
 		{Name: "demo", HostNames: []string{"localhost", "demo.localhost"}, MinTLSVersion: registry.TLS10},
 		{Name: "strict", HostNames: []string{"strict.localhost"}, MinTLSVersion: registry.TLS12},
@@ -206,13 +205,29 @@ func newStack(t testing.TB, change func(*hub.Config)) *stack {
 		_, err = s.registry.CreateDevice(ctx, registry.Device{Hub: h.Name, ID: "ca-1", Auth: registry.Authentication{Type: registry.AuthCA}})
 		must(err)
 	}
+	return s.process("node-1", change)
+}
+
+// process starts a further process of the stack's hubs, which shares their
+// registry, and returns the stack with it.
+func (s *stack) process(node string, change func(*hub.Config)) *stack {
+	t := s.t
+	t.Helper()
+	s = &stack{t: t, pki: s.pki, registry: s.registry, events: new(recorder), telemetry: new(mailbox)}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
 	s.cache = registry.NewCache(s.registry, registry.CacheConfig{Count: true, Logger: slog.New(slog.DiscardHandler)})
 	var background sync.WaitGroup
 	background.Go(func() { s.cache.Run(ctx) })
 	<-s.cache.Ready()
 
 	config := hub.DefaultConfig()
-	config.Node, config.DefaultHub, config.Registry, config.IPKey = "node-1", "demo", s.cache, bytes.Repeat([]byte{7}, 32)
+	config.Node, config.DefaultHub, config.Registry, config.IPKey = node, "demo", s.cache, bytes.Repeat([]byte{7}, 32)
 	config.Certificates = func(string) *handshake.Certificates { return s.pki.serverCerts }
 	config.Events, config.Telemetry = s.events, s.telemetry
 	config.Logger = slog.New(slog.DiscardHandler)

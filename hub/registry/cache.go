@@ -38,6 +38,7 @@ type Cache struct {
 	state    atomic.Pointer[state]
 	devices  *deviceCache
 	census   *census // nil when nobody asked for it
+	self     processID
 
 	mu          sync.Mutex // held while subscribers are called
 	subscribers []*subscriber
@@ -64,7 +65,7 @@ func NewCache(registry *Registry, config CacheConfig) *Cache {
 	}
 	c := &Cache{
 		registry: registry, log: config.Logger, ready: make(chan struct{}),
-		devices: newDeviceCache(cmp.Or(config.Devices, 20_000)),
+		devices: newDeviceCache(cmp.Or(config.Devices, 20_000)), self: newProcessID(),
 	}
 	c.state.Store(&state{})
 	if config.Count {

@@ -14,6 +14,13 @@ type Memory struct {
 	revision uint64
 	records  map[Kind]map[Key]Record
 	watches  map[*memoryWatch]bool
+
+	notices   sync.Mutex // held while listeners are called
+	listeners map[*memoryListener]bool
+}
+
+type memoryListener struct {
+	f func(notice []byte, answer func([]byte))
 }
 
 // memoryWatch is the unbounded queue of one watcher: a writer never waits for it.
@@ -24,7 +31,7 @@ type memoryWatch struct {
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{records: map[Kind]map[Key]Record{}, watches: map[*memoryWatch]bool{}}
+	return &Memory{records: map[Kind]map[Key]Record{}, watches: map[*memoryWatch]bool{}, listeners: map[*memoryListener]bool{}}
 }
 
 // Get implements Store.
@@ -147,4 +154,51 @@ func (m *Memory) notify(e Event) {
 		default:
 		}
 	}
+}
+
+// Tell implements Store.
+func (m *Memory) Tell(notice []byte) error {
+	m.tell(notice, func([]byte) {})
+	return nil
+}
+
+func (m *Memory) tell(notice []byte, answer func([]byte)) {
+	// As with a network: who tells does not wait for who hears.
+	go func() {
+		m.notices.Lock()
+		defer m.notices.Unlock()
+		for l := range m.listeners {
+			l.f(notice, answer)
+		}
+	}()
+}
+
+// Ask implements Store.
+func (m *Memory) Ask(ctx context.Context, notice []byte) ([]byte, error) {
+	answers := make(chan []byte, 1)
+	m.tell(notice, func(answer []byte) {
+		select {
+		case answers <- answer:
+		default:
+		}
+	})
+	select {
+	case answer := <-answers:
+		return answer, nil
+	case <-ctx.Done():
+		return nil, ErrNoAnswer
+	}
+}
+
+// Listen implements Store.
+func (m *Memory) Listen(f func(notice []byte, answer func([]byte))) (stop func(), err error) {
+	l := &memoryListener{f}
+	m.notices.Lock()
+	defer m.notices.Unlock()
+	m.listeners[l] = true
+	return func() {
+		m.notices.Lock()
+		defer m.notices.Unlock()
+		delete(m.listeners, l)
+	}, nil
 }

@@ -51,7 +51,8 @@ type NATS struct {
 	conn    *nats.Conn
 	js      jetstream.JetStream
 	log     *slog.Logger
-	markers bool // the server removes markers of deleted records by itself
+	notices string // subject
+	markers bool   // the server removes markers of deleted records by itself
 	buckets map[Kind]jetstream.KeyValue
 	blobs   jetstream.ObjectStore
 }
@@ -68,7 +69,7 @@ func OpenNATS(ctx context.Context, conn *nats.Conn, config NATSConfig) (*NATS, e
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	s := &NATS{conn: conn, js: js, log: config.Logger, markers: true, buckets: map[Kind]jetstream.KeyValue{}}
+	s := &NATS{conn: conn, js: js, log: config.Logger, notices: config.Prefix + ".hub.notices", markers: true, buckets: map[Kind]jetstream.KeyValue{}}
 	for _, kind := range []Kind{KindHub, KindDevice, KindCA, KindCRL} {
 		bucket := jetstream.KeyValueConfig{
 			Bucket:         config.Prefix + "_" + string(kind),
@@ -390,6 +391,39 @@ func (s *NATS) event(ctx context.Context, kind Kind, entry jetstream.KeyValueEnt
 		}
 	}
 	return Event{Record: r}, true
+}
+
+// Tell implements Store.
+func (s *NATS) Tell(notice []byte) error { return s.conn.Publish(s.notices, notice) }
+
+// Ask implements Store.
+func (s *NATS) Ask(ctx context.Context, notice []byte) ([]byte, error) {
+	msg, err := s.conn.RequestWithContext(ctx, s.notices, notice)
+	if err == nil {
+		return msg.Data, nil
+	}
+	if ctx.Err() != nil || errors.Is(err, nats.ErrNoResponders) {
+		return nil, ErrNoAnswer
+	}
+	return nil, fmt.Errorf("ask other processes: %w", err)
+}
+
+// Listen implements Store.
+func (s *NATS) Listen(f func(notice []byte, answer func([]byte))) (stop func(), err error) {
+	sub, err := s.conn.Subscribe(s.notices, func(msg *nats.Msg) {
+		f(msg.Data, func(answer []byte) {
+			if msg.Reply == "" {
+				return
+			}
+			if err := msg.Respond(answer); err != nil {
+				s.log.Warn("answer to another process", "error", err)
+			}
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen to other processes: %w", err)
+	}
+	return func() { _ = sub.Unsubscribe() }, nil // its connection may be gone
 }
 
 // save stores a large value as an object and returns what goes into the record.

@@ -30,8 +30,8 @@ type Record struct {
 	Deleted bool
 }
 
-// A Store keeps records with compare-and-set by revision. Memory and NATS
-// implement it. All methods are safe for concurrent use.
+// A Store keeps records with compare-and-set by revision, and carries notices
+// among the processes that share it. Memory and NATS implement it. All methods are safe for concurrent use.
 type Store interface {
 	// Get returns ErrNotFound for a missing record.
 	Get(ctx context.Context, kind Kind, key Key) (Record, error)
@@ -53,6 +53,16 @@ type Store interface {
 	// instance while the connection was down: the reader must load again what
 	// it remembers. The first event is always a Sync, sent when the watch stands.
 	Watch(ctx context.Context) (<-chan Event, error)
+
+	// Tell sends a notice to all who listen, in this process and in others that
+	// share the store. It is not kept, and not waited for.
+	Tell(notice []byte) error
+	// Ask is Tell, and returns the first answer; ErrNoAnswer when there is none
+	// before ctx ends.
+	Ask(ctx context.Context, notice []byte) ([]byte, error)
+	// Listen calls f for each notice, one at a time; f must not block. answer may
+	// be called later, and does nothing when nobody has asked.
+	Listen(f func(notice []byte, answer func([]byte))) (stop func(), err error)
 }
 
 // An Event is what a Store's watch delivers: a changed record, or Sync.

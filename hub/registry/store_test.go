@@ -223,6 +223,47 @@ func TestStoreWatch(t *testing.T) {
 	})
 }
 
+func TestStoreNotices(t *testing.T) {
+	eachStore(t, func(t *testing.T, s Store) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		short, stopShort := context.WithTimeout(ctx, 10*time.Millisecond)
+		defer stopShort()
+		if _, err := s.Ask(short, []byte("anybody?")); !errors.Is(err, ErrNoAnswer) {
+			t.Errorf("asked nobody: %v", err)
+		}
+		heard := make(chan string, 10)
+		stop, err := s.Listen(func(notice []byte, answer func([]byte)) {
+			heard <- string(notice)
+			go answer([]byte("to " + string(notice)))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop2, err := s.Listen(func([]byte, func([]byte)) {}) // has nothing to say
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop2()
+		if err := s.Tell([]byte("one")); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-heard; got != "one" {
+			t.Errorf("heard %q", got)
+		}
+		if got, err := s.Ask(ctx, []byte("two")); err != nil || string(got) != "to two" {
+			t.Errorf("answer %q, %v", got, err)
+		}
+		<-heard
+		stop()
+		short, stopShort = context.WithTimeout(ctx, 50*time.Millisecond)
+		defer stopShort()
+		if got, err := s.Ask(short, []byte("three")); !errors.Is(err, ErrNoAnswer) {
+			t.Errorf("answer %q, %v after the end", got, err)
+		}
+	})
+}
+
 func TestStoreLargeValue(t *testing.T) {
 	eachStore(t, func(t *testing.T, s Store) {
 		ctx, cancel := context.WithCancel(t.Context())
