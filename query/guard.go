@@ -1,6 +1,9 @@
 package query
 
-import "hubscope/query/chsql"
+import (
+	"hubscope/ingest"
+	"hubscope/query/chsql"
+)
 
 // A restricted request is held by two walls. The plan filters every table that
 // it reads, which also lets it use the primary key. Below it, ClickHouse is told
@@ -32,9 +35,10 @@ func (e *Engine) rowFilters(req Request) string {
 	}
 	if req.Hubs != nil {
 		for _, r := range e.catalog.Rollups() {
-			if hub := r.Dimensions[baseHub]; hub != "" {
-				add(r.Source, hub, req.Hubs)
-			}
+			add(r.Source, baseHub, req.Hubs)
+		}
+		for _, r := range ingest.Rollups { // also those that the planner does not use
+			add(r.Name, baseHub, req.Hubs)
 		}
 	}
 	return chsql.RowFilters(filters)
