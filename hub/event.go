@@ -75,7 +75,7 @@ func (c *connection) connected(s *Session, now time.Time) {
 	e.OperationName, e.Level = ingest.DeviceConnect, ingest.Information
 	e.Sequence = s.connectSeq
 	if c.report.Missing != "" {
-		e.ResultDescription = "served without " + c.report.Missing + ", which only OpenSSL serves: the hub has none that it can use"
+		e.ResultDescription = "served without " + c.report.Missing + ", which only OpenSSL serves: " + c.report.MissingWhy
 	}
 	c.server.metrics.connection(c, s, Result{})
 	c.authenticated()

@@ -125,8 +125,10 @@ type Report struct {
 	Engine string
 	// Missing names what the hub could not do for want of libssl, though policy
 	// allows it and the client asks for it: a cipher suite, or
-	// "max_fragment_length".
-	Missing string
+	// "max_fragment_length". MissingWhy says why it could not: there is no
+	// libssl, or it cannot use the certificates.
+	Missing    string
+	MissingWhy string
 
 	// What was negotiated. Group is 0 for RSA key exchange, Signature where none
 	// was made or its scheme has no number.
@@ -207,12 +209,15 @@ func (a *Acceptor) dispatch(t *Transport, hello *Hello, choice Choice, v *Verdic
 		a.alert(t, r, number)
 		return nil, errVerdict
 	}
-	need := needsOpenSSL(hello, v)
-	if need != "" && a.openSSL.serves(choice) {
-		r.Engine = engineOpenSSL
-		return a.openSSL.accept(t, hello, choice, v, r)
+	if need := needsOpenSSL(hello, v); need != "" {
+		why := a.unusable(choice)
+		if why == "" {
+			r.Engine = engineOpenSSL
+			return a.openSSL.accept(t, hello, choice, v, r)
+		}
+		r.Missing, r.MissingWhy = need, why
 	}
-	r.Engine, r.Missing = engineGo, need
+	r.Engine = engineGo
 	return a.goTLS.accept(t, hello, choice, v, r)
 }
 
@@ -284,7 +289,7 @@ func explain(err error, hello *Hello, policy *Policy, v *Verdict, r *Report) *Fa
 		}
 	case r.Missing != "" && !isClosed(err) && !isTimeout(err):
 		f.Reason = ReasonOffer
-		f.Description = "client needs " + r.Missing + ", which only OpenSSL serves, and the hub has none that it can use"
+		f.Description = "client needs " + r.Missing + ", which only OpenSSL serves: " + r.MissingWhy
 	case isTimeout(err):
 		f.Reason, f.Description = ReasonTimeout, "the client did not finish the handshake in time"
 	case isClosed(err):

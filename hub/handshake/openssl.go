@@ -63,7 +63,7 @@ type sslContext struct {
 
 func newSSLEngine(name string) (*sslEngine, error) {
 	if name == libsslNone {
-		return nil, errors.New("libssl is switched off")
+		return nil, errSwitchedOff
 	}
 	if name == "" {
 		name = "libssl.so.3"
@@ -245,7 +245,7 @@ func (l *libssl) useCertificate(ctx uintptr, c *Certificate) error {
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(c.chain.PrivateKey)
 	if err != nil {
-		return fmt.Errorf("server certificate %q: its key cannot be given to OpenSSL: %w", subject, err)
+		return fmt.Errorf("server certificate %q: %w: %w", subject, errKeyStays, err)
 	}
 	defer clear(der)
 	key, err := l.parse(l.d2iKey, der)
@@ -296,14 +296,32 @@ func (a *Acceptor) Prepare(policy *Policy, certs *Certificates) error {
 	return err
 }
 
-// serves reports whether there is an OpenSSL that can use the certificates.
-func (e *sslEngine) serves(choice Choice) bool {
-	if e == nil {
-		return false
+// unusable says why there is no OpenSSL that can serve a choice; "" if there is one.
+func (a *Acceptor) unusable(choice Choice) string {
+	switch {
+	case a.openSSL == nil && errors.Is(a.noSSL, errSwitchedOff):
+		return "libssl is switched off"
+	case a.openSSL == nil && errors.Is(a.noSSL, errNoLibSSL):
+		return "libssl could not be loaded"
+	case a.openSSL == nil:
+		return "libssl is there, but cannot be used"
 	}
-	_, err := e.context(choice.Policy, choice.Certificates)
-	return err == nil
+	_, err := a.openSSL.context(choice.Policy, choice.Certificates)
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, errKeyStays):
+		return "it cannot have the key of the hub's certificate, which does not leave its token"
+	}
+	return "it cannot serve with the hub's policy and certificates"
 }
+
+// Why OpenSSL is not used.
+var (
+	errSwitchedOff = errors.New("libssl is switched off")
+	errNoLibSSL    = errors.New("libssl could not be loaded")
+	errKeyStays    = errors.New("the key cannot be exported")
+)
 
 // accept does the handshake of one connection.
 func (e *sslEngine) accept(t *Transport, hello *Hello, choice Choice, v *Verdict, r *Report) (*Conn, error) {

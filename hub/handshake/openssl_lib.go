@@ -115,7 +115,7 @@ const (
 func loadLibSSL(name string) (*libssl, error) {
 	handle, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", name, err)
+		return nil, fmt.Errorf("%w: load %s: %w", errNoLibSSL, name, err)
 	}
 	l := new(libssl)
 	for symbol, at := range l.symbols() {

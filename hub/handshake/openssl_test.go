@@ -989,7 +989,9 @@ func TestReload(t *testing.T) {
 // TestWithoutLibSSL runs a hub on a machine that has none.
 func TestWithoutLibSSL(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"none", "/nonexistent/libssl.so.3", "libc.so.6"} {
+	for name, why := range map[string]string{
+		"none": "libssl is switched off", "/nonexistent/libssl.so.3": "libssl could not be loaded", "libc.so.6": "libssl is there, but cannot be used",
+	} {
 		a, err := New(Config{LibSSL: name})
 		if err != nil {
 			t.Fatal(err)
@@ -1002,12 +1004,12 @@ func TestWithoutLibSSL(t *testing.T) {
 		}
 		s := serveAcceptor(t, a, Choice{Policy: Legacy(), Certificates: testAuthority().certs})
 		sClient(t, s.addr, "-maxfraglen", "512")
-		if r := s.report(t); r.Failure != nil || r.Engine != engineGo || r.Missing != "max_fragment_length" || r.MaxFragmentLength != 0 {
+		if r := s.report(t); r.Failure != nil || r.Engine != engineGo || r.Missing != "max_fragment_length" || r.MissingWhy != why || r.MaxFragmentLength != 0 {
 			t.Errorf("%s: max_fragment_length: %+v", name, r)
 		}
 		sClient(t, s.addr, "-tls1_2", "-cipher", "DHE-RSA-AES256-GCM-SHA384")
 		if r := s.report(t); r.Failure == nil || r.Missing != "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384" || r.Failure.Reason != ReasonOffer ||
-			!strings.Contains(r.Failure.Description, "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384") {
+			!strings.Contains(r.Failure.Description, "client needs TLS_DHE_RSA_WITH_AES_256_GCM_SHA384, which only OpenSSL serves: "+why) {
 			t.Errorf("%s: DHE: %+v %v", name, r, r.Failure)
 		}
 	}
@@ -1026,12 +1028,12 @@ func TestTokenKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Prepare(Strict(), certs); err == nil || !strings.Contains(err.Error(), "cannot be given to OpenSSL") {
+	if err := a.Prepare(Strict(), certs); err == nil || !strings.Contains(err.Error(), "the key cannot be exported") {
 		t.Errorf("Prepare: %v", err)
 	}
 	s := serveAcceptor(t, a, Choice{Policy: Strict(), Certificates: certs})
 	sClient(t, s.addr, "-maxfraglen", "512")
-	if r := s.report(t); r.Failure != nil || r.Engine != engineGo || r.Missing != "max_fragment_length" {
+	if r := s.report(t); r.Failure != nil || r.Engine != engineGo || r.Missing != "max_fragment_length" || !strings.Contains(r.MissingWhy, "does not leave its token") {
 		t.Errorf("%+v", r)
 	}
 }
