@@ -408,19 +408,17 @@ func (c *column) learn(ja4 uint32) {
 	c.hint[ja4] = c.keys[len(c.keys)-1] + 1
 }
 
-// putList writes a list as JSON text. raw identifies the list: the same raw is
-// always the same list.
-func (c *column) putList(n int, raw []byte, elements func() [][]byte) {
-	c.fill(n)
+// listKey returns the dictionary's key for a list, which it adds as JSON text.
+// raw identifies the list: the same raw is always the same list.
+func (c *column) listKey(raw []byte, split func([]byte) [][]byte) uint32 {
 	k, ok := c.dict.find(raw)
 	if !ok {
 		k = c.dict.add(raw)
 		start := len(c.index.Buf)
-		c.index.Buf = appendJSONList(c.index.Buf, elements())
+		c.index.Buf = appendJSONList(c.index.Buf, split(raw))
 		c.index.Pos = append(c.index.Pos, proto.Position{Start: start, End: len(c.index.Buf)})
 	}
-	c.keys = append(c.keys, k)
-	c.values = n + 1
+	return k
 }
 
 // appendJSONList appends ["a","b"].

@@ -27,6 +27,15 @@ type decoder struct {
 	// known are the certificates that are stored, or in a block on its way.
 	known *certSet
 
+	// Of the batch being decoded, and memory that is used again.
+	batch   ingest.BatchReader
+	keys    []uint16
+	numbers []int64
+	table   []uint32
+	values  [][]byte
+	ids     []uint64
+	facts   []*ingest.BatchColumn // of certificates
+
 	// Of the event being decoded.
 	ticks     int64
 	hub       bool
@@ -47,17 +56,42 @@ type certValue struct {
 // is emptied, and rows are written again that the store merges away.
 const maxCertificates = 1 << 20
 
-type certSet struct{ ids map[uint64]struct{} }
+// certSet is a set of certificates' keys, which are hashes: a table with open
+// addresses, at most half full. Most events of a fleet ask it, and with many
+// devices that is a miss of the processor's caches; here it is one.
+type certSet struct {
+	slots []uint64 // a key, or 0
+	n     int
+}
 
+// add adds id, which is not 0.
 func (s *certSet) add(id uint64) (isNew bool) {
-	if _, ok := s.ids[id]; ok {
-		return false
+	if 2*s.n >= len(s.slots) {
+		s.grow()
 	}
-	if s.ids == nil || len(s.ids) >= maxCertificates {
-		s.ids = map[uint64]struct{}{}
+	mask := uint64(len(s.slots) - 1)
+	at := (id * 0x9e3779b97f4a7c15) >> 32 & mask
+	for ; s.slots[at] != 0; at = (at + 1) & mask {
+		if s.slots[at] == id {
+			return false
+		}
 	}
-	s.ids[id] = struct{}{}
+	s.slots[at] = id
+	s.n++
 	return true
+}
+
+func (s *certSet) grow() {
+	old := s.slots
+	if s.n >= maxCertificates {
+		old = nil
+	}
+	s.slots, s.n = make([]uint64, max(1<<10, min(2*len(s.slots), 2*maxCertificates))), 0
+	for _, id := range old {
+		if id != 0 {
+			s.add(id)
+		}
+	}
 }
 
 // futureSlack is how far a producer's clock may be ahead of the broker's.
@@ -90,6 +124,8 @@ func (b *block) add(m *stream.Message) {
 	var bad []byte
 	var reason error
 	switch media {
+	case ingest.ContentTypeBatch:
+		bad, reason = b.addBatch(m, body)
 	case ingest.ContentType:
 		bad, reason = b.addProto(m, body)
 	case ingest.ContentTypeJSON, "application/json":
@@ -401,7 +437,7 @@ func (b *block) fields(event []byte) error {
 					end = start + int(n)
 				}
 				raw := event[at:end]
-				c.putList(row, raw, func() [][]byte { return d.split(raw) })
+				c.putKey(row, c.listKey(raw, d.split))
 				c.learn(ja4)
 			}
 			at = end
@@ -482,11 +518,7 @@ func (d *decoder) otherField(num uint64, typ protowire.Type, b []byte) (n int, e
 		}
 		return n, nil
 	}
-	for len(d.cert) <= int(num) {
-		d.cert = append(d.cert, certValue{})
-	}
-	v := &d.cert[num]
-	*v = certValue{}
+	v := d.certificate(int(num))
 	switch {
 	case c.Type == ingest.Datetime && typ == protowire.Fixed64Type:
 		var u uint64
@@ -504,8 +536,17 @@ func (d *decoder) otherField(num uint64, typ protowire.Type, b []byte) (n int, e
 	if n < 0 {
 		return 0, fmt.Errorf("field %s: %w", c.Name, protowire.ParseError(n))
 	}
-	d.certSet = append(d.certSet, int(num))
 	return n, nil
+}
+
+// certificate adds a field to the certificate of the event being decoded.
+func (d *decoder) certificate(num int) *certValue {
+	for len(d.cert) <= num {
+		d.cert = append(d.cert, certValue{})
+	}
+	d.cert[num] = certValue{}
+	d.certSet = append(d.certSet, num)
+	return &d.cert[num]
 }
 
 // endRow completes the row: its certificate becomes a key, and a row of its own
@@ -522,10 +563,14 @@ func (b *block) endRow() {
 		return
 	}
 	t.certID.putLong(row, int64(id))
-	if d.known != nil && !d.known.add(id) {
-		return
+	if d.known == nil || d.known.add(id) {
+		b.addCertificate(id)
 	}
-	certs := b.certs
+}
+
+// addCertificate makes a row of the certificate of the event being decoded.
+func (b *block) addCertificate(id uint64) {
+	d, certs := &b.decoder, b.certs
 	certs.certID.putLong(certs.rows, int64(id))
 	for _, num := range d.certSet {
 		c, v := certs.byField[num], d.cert[num]

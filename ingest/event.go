@@ -6,8 +6,9 @@
 //   - [Event], one terminal fact about one accepted TCP connection;
 //   - [Connections] and the other column lists, from which the ClickHouse DDL,
 //     the columnar insert, the KQL catalog and the documentation are made;
-//   - the wire form: protobuf events, length-prefixed, many in one message
-//     ([AppendEvent], [Events]), with the schema in event.proto.
+//   - the wire form, many events in one message, with the schema in
+//     event.proto: column by column ([Batch]), as our hubs send them, or one by
+//     one, length-prefixed ([AppendEvent], [Events]), for whoever finds that easier.
 //
 // It does not know NATS, ClickHouse clients or TLS. Transport is in
 // ingest/stream, storage in collector.

@@ -10,7 +10,9 @@ func Proto() string {
 	var b strings.Builder
 	b.WriteString(`// Made from the column list in columns.go; do not edit.
 //
-// A message on the wire holds many events, each preceded by its length as a
+// A message on the wire holds many events: either as one message Batch, with
+// header Content-Type: ` + ContentTypeBatch + `,
+// as hubs send them, or as messages Event, each preceded by its length as a
 // varint (as protobuf's own delimited streams are), with header
 // Content-Type: ` + ContentType + `.
 syntax = "proto3";
@@ -25,6 +27,7 @@ message Event {
 		fmt.Fprintf(&b, "  // %s\n  %s %s = %d;%s\n", c.Doc, c.protoType(), snake(c.Name), c.Field, c.protoNote())
 	}
 	b.WriteString("}\n")
+	b.WriteString(batchProto)
 	fmt.Fprintf(&b, "\n// Metric is a sample of a hub's metric, measured by one process. Messages of\n// them are like those of events, with Content-Type: %s.\nmessage Metric {\n", ContentTypeMetrics)
 	for i := range MetricColumns {
 		c := &MetricColumns[i]
@@ -40,6 +43,34 @@ message Event {
 	b.WriteString("}\n")
 	return b.String()
 }
+
+// batchProto is the text of message Batch, which does not depend on the columns.
+const batchProto = `
+// Batch is many events, column by column: what repeats stands there once.
+message Batch {
+  // Column is one field of all events. A field that no event has needs none.
+  message Column {
+    // Number of the field in message Event. Readers skip what they do not know.
+    uint32 field = 1;
+    // Of a string or a repeated field: the distinct values. One of a repeated
+    // field is its elements as they stand in message Event, tags included.
+    repeated bytes values = 2;
+    // For each event the number of its value, from 1 on; 0 for none. All have
+    // one byte, or all have two, little endian. Without keys, the one value is
+    // every event's.
+    bytes keys = 3;
+    // Of a number, bool or time: what an event has is base plus its part of
+    // fixed.
+    sint64 base = 4;
+    // Of these, for each event 0, 1, 2, 4 or 8 bytes, unsigned little endian; of
+    // connection_id the 16 bytes themselves.
+    bytes fixed = 5;
+  }
+  // How many there are, 1 to 10000.
+  uint32 events = 1;
+  repeated Column columns = 2;
+}
+`
 
 func (c *Column) protoType() string {
 	switch {

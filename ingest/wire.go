@@ -98,10 +98,7 @@ func (e *Event) AppendProto(b []byte) []byte {
 				b = protowire.AppendVarint(b, 1)
 			}
 		case c.list != nil:
-			for _, s := range *c.list(e) {
-				b = protowire.AppendTag(b, num, protowire.BytesType)
-				b = protowire.AppendString(b, s)
-			}
+			b = appendList(b, num, *c.list(e))
 		case c.time != nil:
 			if v := Ticks(*c.time(e)); v != 0 {
 				b = protowire.AppendTag(b, num, protowire.Fixed64Type)
@@ -113,6 +110,15 @@ func (e *Event) AppendProto(b []byte) []byte {
 				b = protowire.AppendBytes(b, v[:])
 			}
 		}
+	}
+	return b
+}
+
+// appendList appends the elements of a repeated field.
+func appendList(b []byte, num protowire.Number, list []string) []byte {
+	for _, s := range list {
+		b = protowire.AppendTag(b, num, protowire.BytesType)
+		b = protowire.AppendString(b, s)
 	}
 	return b
 }
@@ -190,8 +196,8 @@ func Fields(b []byte, yield func(c *Column, n int64, s []byte)) error {
 			}
 			b = b[k:]
 			n := int64(v)
-			if n < MinTicks || n > MaxTicks {
-				return fmt.Errorf("field %s: time %d is outside the years 1900 to 2299", c.Name, n)
+			if err := checkTicks(c, n); err != nil {
+				return err
 			}
 			yield(c, n, nil)
 		default:
@@ -215,6 +221,13 @@ const (
 	MinTicks = -2_208_988_800 * TicksPerSecond
 	MaxTicks = 10_413_792_000*TicksPerSecond - 1
 )
+
+func checkTicks(c *Column, n int64) error {
+	if n < MinTicks || n > MaxTicks {
+		return fmt.Errorf("field %s: time %d is outside the years 1900 to 2299", c.Name, n)
+	}
+	return nil
+}
 
 // UnmarshalProto reads one bare protobuf message into e, which it resets.
 func (e *Event) UnmarshalProto(b []byte) error {

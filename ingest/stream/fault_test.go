@@ -192,7 +192,7 @@ func TestFullStreamPushesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	full := jetstream.StreamConfig{Name: EventsStream, Subjects: []string{eventsSubject + ".>"}, Discard: jetstream.DiscardNew, MaxBytes: 64 << 10, AllowDirect: true}
+	full := jetstream.StreamConfig{Name: EventsStream, Subjects: []string{eventsSubject + ".>"}, Discard: jetstream.DiscardNew, MaxBytes: 16 << 10, AllowDirect: true}
 	if _, err := js.CreateStream(t.Context(), full); err != nil {
 		t.Fatal(err)
 	}
@@ -331,15 +331,7 @@ func operations(t *testing.T, url, name string) []ingest.Event {
 		if err != nil {
 			t.Fatal(err)
 		}
-		body, err := (&Message{Header: m.Header, Data: m.Data}).Body(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for it := ingest.EventsOf(body); it.Next(); {
-			var e ingest.Event
-			if err := e.UnmarshalProto(it.Event()); err != nil {
-				t.Fatal(err)
-			}
+		for _, e := range eventsOf(t, &Message{Header: m.Header, Data: m.Data}) {
 			if e.OperationName == name {
 				out = append(out, e)
 			}
@@ -463,15 +455,7 @@ func TestStreamGoneBack(t *testing.T) {
 			if err != nil {
 				t.Fatalf("after %d events: %v", len(got), err)
 			}
-			body, err := m.Body(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for it := ingest.EventsOf(body); it.Next(); {
-				var e ingest.Event
-				if err := e.UnmarshalProto(it.Event()); err != nil {
-					t.Fatal(err)
-				}
+			for _, e := range eventsOf(t, m) {
 				got = append(got, int(e.Sequence))
 			}
 			b := Block{First: m.Seq, Last: m.Seq, FirstTime: m.Time, LastTime: m.Time}

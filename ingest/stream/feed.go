@@ -681,6 +681,17 @@ func (f *Feed) decode(m *Message) []ingest.Arrival {
 		}
 	}
 	switch media {
+	case ingest.ContentTypeBatch:
+		var r ingest.BatchReader
+		if r.Read(body) != nil {
+			return nil
+		}
+		for i := range r.Len() {
+			var e ingest.Event
+			if r.Event(i, &e) == nil {
+				add(&e)
+			}
+		}
 	case ingest.ContentType:
 		for it := ingest.EventsOf(body); it.Next(); {
 			var e ingest.Event

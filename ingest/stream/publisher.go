@@ -2,7 +2,6 @@ package stream
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -95,8 +94,8 @@ func (c PublisherConfig) Validate() error {
 	switch {
 	case c.Node == "":
 		return errors.New("publisher: no node")
-	case c.BatchEvents < 1 || c.BatchEvents > 10_000:
-		return fmt.Errorf("publisher: batch_events %d, want 1 to 10000", c.BatchEvents)
+	case c.BatchEvents < 1 || c.BatchEvents > ingest.MaxBatchEvents:
+		return fmt.Errorf("publisher: batch_events %d, want 1 to %d", c.BatchEvents, ingest.MaxBatchEvents)
 	case c.BatchBytes < 1<<10 || c.BatchBytes > 1<<20-ingest.MaxEventBytes:
 		// NATS takes messages of 1 MiB unless told otherwise; the last event
 		// of a batch can go beyond BatchBytes.
@@ -137,7 +136,7 @@ type Publisher struct {
 	mu      sync.Mutex
 	open    []batch // one a partition
 	ready   []batch
-	free    [][]byte
+	free    []*ingest.Batch
 	queued  int64 // bytes of open, ready and of window's messages without a segment
 	dropped map[string]int64
 	stopped bool
@@ -156,6 +155,7 @@ type Publisher struct {
 	inFlight   int64 // bytes sent and not acknowledged
 	loaded     int64 // bytes of the window's messages that are in the spool too
 	acked      int64 // events
+	encoded    []byte
 	scratch    []byte
 	spool      *spool
 	stalled    bool      // no acknowledgement for spillAfter
@@ -169,14 +169,23 @@ type Publisher struct {
 	reportAt   time.Time
 }
 
-// batch is an encoded, not yet numbered message.
+// batch is a message that is not numbered yet: events that are not encoded
+// either, or samples that are.
 type batch struct {
 	partition int
-	media     string // Content-Type; that of events when empty
-	body      []byte
-	events    int
+	events    *ingest.Batch // nil for samples, and while there is none
+	samples   []byte
+	count     int // of samples
 	created   time.Time
 	links     []trace.SpanContext
+}
+
+// size is what the batch counts for in Publisher.queued.
+func (b *batch) size() int64 {
+	if b.events == nil {
+		return int64(len(b.samples))
+	}
+	return int64(b.events.Size())
 }
 
 // ack is the broker's answer to one attempt.
@@ -255,9 +264,9 @@ func (p *Publisher) PublishMetrics(samples []ingest.Metric) {
 	if len(samples) == 0 {
 		return
 	}
-	b := batch{media: ingest.ContentTypeMetrics, events: len(samples), created: time.Now()}
+	b := batch{count: len(samples), created: time.Now()}
 	for i := range samples {
-		b.body = ingest.AppendMetric(b.body, &samples[i])
+		b.samples = ingest.AppendMetric(b.samples, &samples[i])
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -265,7 +274,7 @@ func (p *Publisher) PublishMetrics(samples []ingest.Metric) {
 		p.m.dropped.Add(context.Background(), int64(len(samples)))
 		return
 	}
-	p.queued += int64(len(b.body))
+	p.queued += b.size()
 	p.ready = append(p.ready, b)
 	p.kick()
 }
@@ -278,27 +287,29 @@ func (p *Publisher) publish(sc trace.SpanContext, e *ingest.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := &p.open[part]
-	before := len(b.body)
 	if p.stopped || p.queued >= p.cfg.QueueBytes {
 		p.dropped[e.Hub]++
 		p.m.dropped.Add(context.Background(), 1)
 		p.status.Dropped++
 		return
 	}
-	first := b.events == 0
+	first := b.events == nil
 	if first {
 		b.partition, b.created = part, time.Now()
-		if n := len(p.free); n > 0 && b.body == nil {
-			b.body, p.free = p.free[n-1], p.free[:n-1]
+		if n := len(p.free); n > 0 {
+			b.events, p.free = p.free[n-1], p.free[:n-1]
+		} else {
+			b.events = new(ingest.Batch)
 		}
 	}
-	b.body = ingest.AppendEvent(b.body, e)
-	b.events++
-	p.queued += int64(len(b.body) - before)
+	before := b.size()
+	b.events.Add(e)
+	size := b.size()
+	p.queued += size - before
 	if sc.IsSampled() && len(b.links) < maxLinks {
 		b.links = append(b.links, sc)
 	}
-	if full := b.events >= p.cfg.BatchEvents || len(b.body) >= p.cfg.BatchBytes; full {
+	if full := b.events.Len() >= p.cfg.BatchEvents || size >= int64(p.cfg.BatchBytes); full {
 		p.ready = append(p.ready, *b)
 		*b = batch{}
 		p.kick()
@@ -436,7 +447,7 @@ func (p *Publisher) take(now time.Time, all bool) time.Duration {
 	p.mu.Lock()
 	for i := range p.open {
 		b := &p.open[i]
-		if b.events == 0 {
+		if b.events == nil {
 			continue
 		}
 		if age := now.Sub(b.created); all || age >= p.cfg.Linger {
@@ -455,68 +466,77 @@ func (p *Publisher) take(now time.Time, all bool) time.Duration {
 	return next
 }
 
+// message encodes and numbers b, which is counted as queued.
 func (p *Publisher) message(b batch) *message {
 	p.counter++
-	subject := eventsSubject + "." + strconv.Itoa(b.partition) + "." + token(p.cfg.Node)
 	m := &message{
 		id:      p.cfg.Node + "/" + p.epoch + "/" + strconv.FormatUint(p.counter, 10),
-		subject: subject, media: cmp.Or(b.media, ingest.ContentType), body: b.body, events: b.events, created: b.created,
+		subject: eventsSubject + "." + strconv.Itoa(b.partition) + "." + token(p.cfg.Node),
+		media:   ingest.ContentTypeMetrics, events: b.count, created: b.created,
 	}
-	m.trace = p.startTrace(subject, b)
-	if p.cfg.Compress && len(m.body) >= compressFrom {
-		p.compress(m)
+	body := b.samples
+	if b.events != nil {
+		m.media, m.events = ingest.ContentTypeBatch, b.events.Len()
+		p.encoded = b.events.AppendTo(p.encoded[:0])
+		body = p.encoded
 	}
-	p.m.batch.Record(context.Background(), int64(b.events))
+	m.trace = p.startTrace(m, b.links, len(body))
+	if p.cfg.Compress && len(body) >= compressFrom {
+		body = p.compress(m, body)
+	}
+	m.body = bytes.Clone(body)
+	p.mu.Lock()
+	p.queued += int64(len(m.body)) - b.size()
+	if b.events != nil && len(p.free) < maxFree {
+		b.events.Reset()
+		p.free = append(p.free, b.events)
+	}
+	p.mu.Unlock()
+	p.m.batch.Record(context.Background(), int64(m.events))
 	return m
 }
 
-// compressFrom is the smallest body that is worth it.
-const compressFrom = 512
+const (
+	// compressFrom is the smallest body that is worth it.
+	compressFrom = 512
+	// maxFree is how many empty batches are kept for the next events.
+	maxFree = 16
+)
 
-func (p *Publisher) compress(m *message) {
-	if n := s2.MaxEncodedLen(len(m.body)); cap(p.scratch) < n {
+// compress returns body in the content encoding that it gives m.
+func (p *Publisher) compress(m *message, body []byte) []byte {
+	if n := s2.MaxEncodedLen(len(body)); cap(p.scratch) < n {
 		p.scratch = make([]byte, n)
 	}
-	small := s2.Encode(p.scratch[:cap(p.scratch)], m.body)
-	if len(small) >= len(m.body) {
-		return
+	small := s2.Encode(p.scratch[:cap(p.scratch)], body)
+	if len(small) >= len(body) {
+		return body
 	}
-	raw := m.body
-	m.body, m.encoded = bytes.Clone(small), encodingS2
-	p.mu.Lock()
-	p.queued -= int64(len(raw) - len(m.body))
-	p.recycle(raw)
-	p.mu.Unlock()
+	m.encoded = encodingS2
+	return small
 }
 
-// recycle keeps a batch's memory for the next one; the caller holds mu.
-func (p *Publisher) recycle(body []byte) {
-	if len(p.free) < 16 && cap(body) <= 2*p.cfg.BatchBytes {
-		p.free = append(p.free, body[:0])
-	}
-}
-
-// startTrace records the producer span and returns its traceparent. A message
+// startTrace records the producer span of m and returns its traceparent. A message
 // without a sampled event has none: at ten thousand events a second a span for
 // each message would be noise.
-func (p *Publisher) startTrace(subject string, b batch) string {
-	if len(b.links) == 0 || p.cfg.Tracer == nil {
+func (p *Publisher) startTrace(m *message, traces []trace.SpanContext, bytes int) string {
+	if len(traces) == 0 || p.cfg.Tracer == nil {
 		return ""
 	}
-	links := make([]trace.Link, len(b.links)-1)
-	for i, sc := range b.links[1:] {
+	links := make([]trace.Link, len(traces)-1)
+	for i, sc := range traces[1:] {
 		links[i] = trace.Link{SpanContext: sc}
 	}
-	ctx := trace.ContextWithRemoteSpanContext(context.Background(), b.links[0])
+	ctx := trace.ContextWithRemoteSpanContext(context.Background(), traces[0])
 	ctx, span := p.cfg.Tracer.Tracer("hubscope/ingest/stream").Start(ctx, "send "+eventsSubject,
-		trace.WithSpanKind(trace.SpanKindProducer), trace.WithTimestamp(b.created), trace.WithLinks(links...),
+		trace.WithSpanKind(trace.SpanKindProducer), trace.WithTimestamp(m.created), trace.WithLinks(links...),
 		trace.WithAttributes(
 			attribute.String("messaging.system", "nats"),
 			attribute.String("messaging.operation.name", "send"),
 			attribute.String("messaging.operation.type", "send"),
-			attribute.String("messaging.destination.name", subject),
-			attribute.Int("messaging.batch.message_count", b.events),
-			attribute.Int("messaging.message.body.size", len(b.body)),
+			attribute.String("messaging.destination.name", m.subject),
+			attribute.Int("messaging.batch.message_count", m.events),
+			attribute.Int("messaging.message.body.size", bytes),
 		))
 	span.End()
 	h := http.Header{}
@@ -566,11 +586,6 @@ func (p *Publisher) stored(m *message) {
 	p.spoolAcked(m)
 	p.acked += int64(m.events)
 	p.m.events.Add(context.Background(), int64(m.events))
-	if m.encoded == "" {
-		p.mu.Lock()
-		p.recycle(m.body)
-		p.mu.Unlock()
-	}
 	m.body = nil
 }
 
@@ -939,13 +954,11 @@ func (p *Publisher) finish() error {
 	defer p.update()
 	if p.spool != nil {
 		rest = rest[p.toSpool(rest, false):]
-		var b batch
+		b := batch{events: new(ingest.Batch), created: time.Now()}
 		for hub, n := range dropped {
-			b.created = time.Now()
-			b.body = ingest.AppendEvent(b.body, p.droppedEvent(b.created, hub, n))
-			b.events++
+			b.events.Add(p.droppedEvent(b.created, hub, n))
 		}
-		if b.events > 0 {
+		if b.events.Len() > 0 {
 			m := p.message(b)
 			if _, err := p.spool.put([]*message{m}, true); err != nil {
 				rest = append(rest, m)

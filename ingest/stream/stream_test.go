@@ -92,6 +92,29 @@ func event(n int) *ingest.Event {
 		DeviceId: fmt.Sprintf("d%d", n%50), Sequence: int64(n)}
 }
 
+// eventsOf reads the events of a message that a publisher made.
+func eventsOf(t *testing.T, m *Message) []ingest.Event {
+	t.Helper()
+	if got := m.ContentType(); got != ingest.ContentTypeBatch {
+		t.Fatalf("content type %q, want %q", got, ingest.ContentTypeBatch)
+	}
+	body, err := m.Body(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r ingest.BatchReader
+	if err := r.Read(body); err != nil {
+		t.Fatal(err)
+	}
+	events := make([]ingest.Event, r.Len())
+	for i := range events {
+		if err := r.Event(i, &events[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return events
+}
+
 // stored reads the numbers of all events in the streams, in order of storage.
 func stored(t *testing.T, url string, streams ...string) []int {
 	t.Helper()
@@ -117,22 +140,10 @@ func stored(t *testing.T, url string, streams ...string) []int {
 			if err != nil {
 				t.Fatal(err)
 			}
-			body, err := (&Message{Header: m.Header, Data: m.Data}).Body(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			it := ingest.EventsOf(body)
-			for it.Next() {
-				var e ingest.Event
-				if err := e.UnmarshalProto(it.Event()); err != nil {
-					t.Fatal(err)
-				}
+			for _, e := range eventsOf(t, &Message{Header: m.Header, Data: m.Data}) {
 				if e.OperationName == ingest.DeviceConnect {
 					all = append(all, int(e.Sequence))
 				}
-			}
-			if it.Err() != nil {
-				t.Fatal(it.Err())
 			}
 		}
 	}
@@ -188,13 +199,7 @@ func TestSourceHandsOutEachOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		body, err := m.Body(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for it := ingest.EventsOf(body); it.Next(); {
-			events++
-		}
+		events += len(eventsOf(t, m))
 		b := Block{First: m.Seq, Last: m.Seq, FirstTime: m.Time, LastTime: m.Time}
 		if err := l.Begin(t.Context(), b); err != nil {
 			t.Fatal(err)
