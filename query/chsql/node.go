@@ -277,9 +277,6 @@ func (g *gen) rangeNode(n *plan.Range, need set) *block {
 	default:
 		f, t, s := g.ticks(from), g.ticks(to), g.ticks(step)
 		b.from = "numbers(" + rangeCount("intDiv("+t+" - "+f+", "+s+") + 1") + ")"
-		if isZero(step) {
-			b.from = "numbers(0)"
-		}
 		sum := "toInt64(" + f + " + toInt64(" + num + ") * " + s + ")"
 		switch k {
 		case kDatetime:
@@ -293,6 +290,9 @@ func (g *gen) rangeNode(n *plan.Range, need set) *block {
 		if _, ok := n.From.(*plan.Const); !ok || !ordered(n) {
 			b.from = "numbers(" + rangeCount("if(("+t+" - "+f+") * sign("+s+") < 0, 0, intDiv("+t+" - "+f+", "+s+") + 1)") + ")"
 		}
+	}
+	if isZero(step) {
+		b.from = "numbers(0)"
 	}
 	g.cols[n.Col.ID] = g.aliased(n.Col.Name, v)
 	b.out = []plan.ColID{n.Col.ID}

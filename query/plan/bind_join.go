@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -431,15 +432,72 @@ func (b *binder) search(op *kql.SearchOp, in *rel) rel {
 		b.errorf(keywordAt(op), CodeUnknownName, "there is no table to search")
 		return rel{node: &Unit{}, open: func(name string) Column { return b.newCol(name, Unknown) }}
 	}
-	r := b.unionOf(parts, "$table", false)
-	row := b.row
-	b.row = &rel{node: r.node, cols: r.cols[1:], open: r.open}
 	cs := strings.EqualFold(param(op.Params, "kind"), "case_sensitive")
-	pred := b.searchPredicate(op.Cond, cs)
-	r.cols = append(r.cols, b.row.cols[len(r.cols)-1:]...)
+	b.filterParts(parts, op.Cond, cs)
+	return b.unionOf(parts, "$table", false)
+}
+
+// filterParts filters each of several tables by the condition of search or find.
+// A column that only others of them have is null. It returns the columns that
+// the condition names.
+func (b *binder) filterParts(parts []rel, cond kql.Expr, cs bool) map[string]bool {
+	named := map[string]bool{}
+	if cond == nil {
+		return named
+	}
+	var missing []Column
+	find := func(name string) {
+		if named[name] || b.scope.lookup(name) != nil {
+			return
+		}
+		for i := range parts {
+			if c, ok := parts[i].column(name); ok {
+				named[name] = true
+				missing = append(missing, c)
+				return
+			}
+		}
+	}
+	var walk func(n kql.Node) bool
+	walk = func(n kql.Node) bool {
+		switch n := n.(type) {
+		case *kql.Ref:
+			find(n.Text)
+		case *kql.Path:
+			kql.Walk(n.X, walk)
+			return false
+		case *kql.Pipe:
+			return false
+		}
+		return true
+	}
+	kql.Walk(cond, walk)
+	row := b.row
+	errs := len(b.errs)
+	for i := range parts {
+		part := &parts[i]
+		r := *part
+		n := len(part.cols)
+		var absent []Item
+		for _, m := range missing {
+			if _, ok := r.column(m.Name); !ok {
+				c := b.newCol(m.Name, m.Type)
+				absent = append(absent, Item{Col: c, X: &Const{T: m.Type, Null: m.Type != String}})
+				r.cols = append(r.cols[:len(r.cols):len(r.cols)], c)
+			}
+		}
+		n = len(r.cols) - len(absent)
+		b.row = &r
+		pred := b.searchPredicate(cond, cs)
+		part.node = &Filter{In: extendNode(r.node, absent), Pred: pred}
+		// What an open table was found to have stays visible.
+		part.cols = append(r.cols[:n:n], r.cols[n+len(absent):]...)
+		if len(b.errs) > errs {
+			break // the others would only repeat it
+		}
+	}
 	b.row = row
-	r.node = &Filter{In: r.node, Pred: pred}
-	return r
+	return named
 }
 
 // searchPredicate binds the condition of search, in which a string alone means
@@ -524,6 +582,9 @@ func (b *binder) searchIn(x, term Expr, cs bool) Expr {
 		case pre:
 			how, text = "suffix", strings.TrimPrefix(text, "*")
 		}
+		if inner := strings.Split(text, "*"); len(inner) > 1 {
+			return searchPattern(x, inner, how, cs)
+		}
 		term = &Const{T: String, Text: text}
 	}
 	op := ops[how][0]
@@ -531,6 +592,24 @@ func (b *binder) searchIn(x, term Expr, cs bool) Expr {
 		op = ops[how][1]
 	}
 	return &Binary{Op: op, X: x, Y: term, T: Bool}
+}
+
+// searchPattern is a term with stars inside: its parts with any text between.
+func searchPattern(x Expr, parts []string, how string, cs bool) Expr {
+	for i := range parts {
+		parts[i] = regexp.QuoteMeta(parts[i])
+	}
+	pattern := strings.Join(parts, ".*")
+	if how == "term" || how == "prefix" {
+		pattern = `\b` + pattern
+	}
+	if how == "term" || how == "suffix" {
+		pattern += `\b`
+	}
+	if !cs {
+		pattern = "(?i)" + pattern
+	}
+	return &Binary{Op: kql.OpMatchesRegex, X: x, Y: &Const{T: String, Text: pattern}, T: Bool}
 }
 
 // anyColumn binds * has "x": some column of the row has it.
@@ -614,88 +693,147 @@ func (b *binder) find(op *kql.FindOp) rel {
 	if source == "" {
 		source = "source_"
 	}
-	common := map[string]int{}
+	named := b.filterParts(parts, op.Cond, false)
+	// A table without any of the columns that the condition names has no rows.
+	kept := parts[:0]
 	for _, p := range parts {
-		for _, c := range p.cols {
-			common[c.Name+"\x00"+c.Type.String()]++
+		has := len(named) == 0
+		for name := range named {
+			_, ok := p.column(name)
+			has = has || ok
+		}
+		if has {
+			kept = append(kept, p)
 		}
 	}
-	r := b.unionOf(parts, source, false)
-	row := b.row
-	b.row = &rel{node: r.node, cols: r.cols[1:], open: r.open}
-	defer func() { b.row = row }()
-	used := map[ColID]bool{}
-	if op.Cond != nil {
-		pred := b.searchPredicate(op.Cond, false)
-		WalkExpr(pred, func(x Expr) bool {
-			if ref, ok := x.(*Ref); ok {
-				used[ref.ID] = true
-			}
-			return true
-		})
-		r.node = &Filter{In: r.node, Pred: pred}
-	}
-	var p projection
-	p.cols = []Column{r.cols[0]}
-	var items []Item
+	parts = kept
+	var shown func(Column) bool
 	pack := len(op.Project) == 0
-	if pack {
-		for _, c := range r.cols[1:] {
-			if used[c.ID] || common[c.Name+"\x00"+c.Type.String()] == len(parts) {
-				p.add(c, false)
+	switch {
+	case pack:
+		pack = false
+		common := map[string]int{}
+		for _, p := range parts {
+			for _, c := range p.cols {
+				common[c.Name+"\x00"+c.Type.String()]++
+			}
+		}
+		shown = func(c Column) bool {
+			return named[c.Name] || common[c.Name+"\x00"+c.Type.String()] == len(parts)
+		}
+		// The bag is there only for what is left over.
+		for _, p := range parts {
+			for _, c := range p.cols {
+				pack = pack || !shown(c)
+			}
+		}
+	default:
+		list := map[string]bool{}
+		all := false
+		for _, f := range op.Project {
+			pack = pack || f.Pack
+			all = all || f.Star
+			if f.Column != nil {
+				list[f.Column.Name.Text] = true
+				b.findColumn(f.Column, parts)
+			}
+		}
+		shown = func(c Column) bool { return all || list[c.Name] }
+	}
+	for i := range parts {
+		p := &parts[i]
+		rest := &Call{Func: scalarFuncs["pack_all"], T: Dynamic, Args: []Expr{&Const{T: Bool, Int: 1}}}
+		var cols []Column
+		for _, c := range p.cols {
+			if shown(c) {
+				cols = append(cols, c)
+			} else {
+				rest.Args = append(rest.Args, &Const{T: String, Text: c.Name}, refTo(c))
+			}
+		}
+		if pack {
+			c := b.newCol("pack_", Dynamic)
+			p.node = &Extend{In: p.node, Items: []Item{{c, rest}}}
+			cols = append(cols, c)
+		}
+		p.cols, p.open = cols, nil
+	}
+	r := b.unionOf(parts, source, false)
+	out := projection{cols: r.cols[:1:1]}
+	if len(op.Project) == 0 {
+		out.cols = append(out.cols, r.cols[1:]...)
+		// The bag comes last, also where a later table has columns of its own.
+		for i, c := range out.cols {
+			if c.Name == "pack_" {
+				out.cols = append(append(out.cols[:i:i], out.cols[i+1:]...), c)
+				break
 			}
 		}
 	}
 	for _, f := range op.Project {
-		switch {
-		case f.Pack:
-			pack = true
-		case f.Star:
-			for _, c := range r.cols[1:] {
-				p.add(c, true)
-			}
-		case f.Column != nil:
-			c, ok := b.row.column(f.Column.Name.Text)
-			if !ok {
-				b.unknownName(f.Column.Name.Span, f.Column.Name.Text)
+		for _, c := range r.cols[1:] {
+			switch {
+			case f.Pack && c.Name == "pack_", f.Star && c.Name != "pack_":
+			case f.Column != nil && f.Column.Name.Text == c.Name:
+			default:
 				continue
 			}
-			if f.Column.Type != nil {
-				if t := b.typeOf(f.Column.Type); t != c.Type {
-					out := b.newCol(c.Name, t)
-					items = append(items, Item{Col: out, X: b.convert(refTo(c), t)})
-					c = out
-				}
-			}
-			p.add(c, true)
-		}
-	}
-	if pack {
-		c := &Call{Func: scalarFuncs["pack_all"], T: Dynamic, Args: []Expr{&Const{T: Bool, Int: 1}}}
-		for _, col := range r.cols[1:] {
-			shown := false
-			for _, q := range p.cols {
-				shown = shown || q.ID == col.ID
-			}
-			if !shown {
-				c.Args = append(c.Args, &Const{T: String, Text: col.Name}, refTo(col))
+			if out.find(c.Name) < 0 {
+				out.cols = append(out.cols, c)
 			}
 		}
-		out := b.newCol("pack_", Dynamic)
-		items = append(items, Item{Col: out, X: c})
-		p.add(out, false)
 	}
 	for _, f := range op.Away {
 		if f.Column == nil {
 			continue
 		}
-		kept := p.cols[:0:0]
-		for _, c := range p.cols {
-			if c.Name != f.Column.Name.Text {
-				kept = append(kept, c)
+		if i := out.find(f.Column.Name.Text); i >= 0 {
+			out.cols = append(out.cols[:i:i], out.cols[i+1:]...)
+		}
+	}
+	return rel{node: r.node, cols: out.cols}
+}
+
+// findColumn gives a column of find's project clause one type in all tables that
+// have it.
+func (b *binder) findColumn(f *kql.Column, parts []rel) {
+	name := f.Name.Text
+	var want Type
+	if f.Type != nil {
+		want = b.typeOf(f.Type)
+	}
+	found := false
+	for i := range parts {
+		p := &parts[i]
+		c, ok := p.column(name)
+		if !ok {
+			continue
+		}
+		switch {
+		case f.Type == nil && !found:
+			want = c.Type
+		case f.Type == nil && c.Type != want:
+			b.errorf(f.Name.Span, CodeType, "column %q is %s in one table and %s in another", name, want, c.Type).Hint = "give it a type: " + name + ": " + want.String()
+			return
+		case c.Type != want:
+			t := b.newCol(name, want)
+			p.node = &Extend{In: p.node, Items: []Item{{t, b.convert(refTo(c), want)}}}
+			for k := range p.cols {
+				if p.cols[k].Name == name {
+					p.cols = append([]Column(nil), p.cols...)
+					p.cols[k] = t
+				}
 			}
 		}
-		p.cols = kept
+		found = true
 	}
-	return rel{node: extendNode(r.node, items), cols: p.cols}
+	if !found {
+		row := b.row
+		b.row = &rel{}
+		if len(parts) > 0 {
+			b.row.cols = parts[0].cols
+		}
+		b.unknownName(f.Name.Span, name)
+		b.row = row
+	}
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -103,7 +104,7 @@ func (b *binder) discover(in rel, values func(in rel) (Node, Expr)) (keys []stri
 	root := &Aggregate{In: node, Keys: []Item{{Col: c, X: x}}}
 	sorted := &Limit{In: &Sort{In: root, Keys: []SortKey{{X: refTo(c)}}}, N: &Const{T: Long, Int: maxDiscovered + 1}}
 	b.plan.Discover = &Discovery{Key: key, Query: &Plan{
-		Root: sorted, Columns: []Column{c}, CTEs: b.plan.CTEs, Tables: b.plan.Tables, UsesNow: b.plan.UsesNow, columns: b.plan.columns,
+		Root: sorted, Columns: []Column{c}, CTEs: b.plan.CTEs, Tables: b.plan.Tables, UsesNow: b.plan.UsesNow, columns: b.plan.columns, undeclared: b.plan.undeclared,
 	}}
 	return nil, false
 }
@@ -398,12 +399,15 @@ func (b *binder) ipLookup(op *kql.EvaluateOp, in rel, test string) rel {
 			unmatched = c.Int != 0
 			continue
 		}
-		// A further key has the same name on both sides.
+		// A further key has the same name on both sides, and comes out once.
 		l := b.expr(a)
 		b.row = &right
 		r := b.expr(a)
 		b.row = row
 		extra = append(extra, JoinOn{L: l, R: r})
+		if ref, ok := r.(*Ref); ok {
+			right.cols = slices.DeleteFunc(slices.Clone(right.cols), func(c Column) bool { return c.ID == ref.ID })
+		}
 	}
 	pred := Expr(&Call{Func: scalarFuncs[test], Args: []Expr{b.convert(address, String), b.convert(ranges, String)}, T: Bool})
 	for _, e := range extra {
