@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	"query/chsql":      {"query/plan", "query/kql"},
 	"query/clickhouse": {"query", "query/chsql", "query/plan"},
 	"query":            {"query/kql", "query/plan", "query/chsql", "ingest"},
-	"query/api":        {"query", "query/plan", "query/kql", "query/console"},
+	"query/api":        {"query", "query/plan", "query/kql", "query/console", "ingest"}, // ingest: where a tail begins
 	"query/console":    {},
 	"query/cli":        {"query/api"},
 	"hub":              {"ingest", "hub/handshake", "hub/registry", "hub/ca"},

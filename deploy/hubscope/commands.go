@@ -20,6 +20,7 @@ import (
 type commands struct {
 	Up        upCmd        `cmd:"" help:"Run everything on this machine: broker, engine, collector, query service, hub."`
 	Query     queryCmd     `cmd:"" help:"Run a KQL query and print its result."`
+	Tail      tailCmd      `cmd:"" help:"Follow connection events as they come."`
 	Registry  registryCmd  `cmd:"" help:"Manage devices."`
 	CA        caCmd        `cmd:"" name:"ca" help:"Manage the CA certificates that a hub trusts."`
 	Hub       hubCmd       `cmd:"" help:"Run a hub alone, or manage hubs."`
@@ -205,6 +206,7 @@ type serveCmd struct {
 	configFlag
 	logFlags   `embed:"" set:"level=info"`
 	ClickHouse string `name:"clickhouse" help:"DSN of ClickHouse, best for a user that can only read." env:"HUBSCOPE_CLICKHOUSE" placeholder:"DSN"`
+	NATS       string `help:"URL of NATS, for hubscope tail." env:"HUBSCOPE_NATS" placeholder:"URL"`
 	Listen     string `help:"Address (127.0.0.1:7070)." placeholder:"ADDR"`
 	Tokens     string `help:"File of tokens; see hubscope token." type:"path" placeholder:"FILE"`
 	TLSCert    string `name:"tls-cert" help:"Certificate (PEM), needed on an address that others can reach." placeholder:"FILE"`
@@ -222,6 +224,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 		s.ClickHouse.DSN, s.ClickHouse.ReaderDSN = c.ClickHouse, ""
 	}
 	set(&s.Query.Listen, c.Listen)
+	set(&s.NATS.URL, c.NATS)
 	set(&s.Query.Tokens, c.Tokens)
 	set(&s.Query.TLS.Cert, c.TLSCert)
 	set(&s.Query.TLS.Key, c.TLSKey)

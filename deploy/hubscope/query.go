@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -82,6 +81,9 @@ func startQuery(ctx context.Context, g *group, s *Settings, t *telemetry, own st
 	if s.Query.Log {
 		config.Record = startQueryLog(ctx, g, s, t)
 	}
+	if config.Feed, err = startFeed(g, s, t.Log); err != nil {
+		return "", err
+	}
 	service := api.NewServer(engine, config)
 	server := &http.Server{
 		Handler: otelhttp.NewHandler(service, "query"), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
@@ -141,17 +143,6 @@ type queryCmd struct {
 
 // AfterApply gives the command the terminal, and where to look for the service.
 func (c *queryCmd) AfterApply(kctx *kong.Context) error {
-	if c.URL == "" && c.Token == "" {
-		if r, err := readReady(c.Data); err == nil {
-			c.Token = r.QueryToken
-		}
-	}
-	kctx.Bind(cli.NewShell(os.Stdin, os.Stdout, os.Stderr, func() (string, error) {
-		r, err := readReady(c.Data)
-		if err != nil {
-			return "", err
-		}
-		return r.Query, nil
-	}))
+	kctx.Bind(newShell(&c.dataFlags))
 	return nil
 }

@@ -18,9 +18,9 @@ import (
 // A Shell is what the commands of this package read and write. The program
 // that composes them binds one.
 type Shell struct {
-	// Find returns the address of the running query service, for commands that
-	// are given none.
-	Find func() (string, error)
+	// Find returns the address of the running query service and a token for it,
+	// for commands that are given none.
+	Find func() (url, token string, err error)
 	In   io.Reader // nil when standard input is a terminal
 	Out  io.Writer
 	Err  io.Writer
@@ -31,7 +31,7 @@ type Shell struct {
 }
 
 // NewShell returns a shell on these files.
-func NewShell(in, out, err *os.File, find func() (string, error)) *Shell {
+func NewShell(in, out, err *os.File, find func() (url, token string, err error)) *Shell {
 	s := &Shell{Find: find, Out: out, Err: err}
 	if !term.IsTerminal(int(in.Fd())) {
 		s.In = in
@@ -48,8 +48,9 @@ func NewShell(in, out, err *os.File, find func() (string, error)) *Shell {
 
 // QueryCommand is "hubscope query".
 type QueryCommand struct {
+	Service
 	KQL     string   `arg:"" name:"kql" optional:"" help:"The query; - or nothing reads it from standard input."`
-	File    string   `short:"f" type:"existingfile" placeholder:"FILE" help:"Read the query from a file."`
+	File    string   `short:"f" type:"path" placeholder:"FILE" help:"Read the query from a file."`
 	Param   []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter that the query declares; may be repeated."`
 	Since   string   `placeholder:"TIMESPAN" help:"Only rows of the last 30m, 12h, 7d ..."`
 	Format  string   `short:"o" enum:"table,csv,tsv,json,ndjson,markdown" default:"table" help:"table, csv, tsv, json, ndjson or markdown."`
@@ -57,29 +58,11 @@ type QueryCommand struct {
 	Chart   bool     `help:"Draw the chart that the query's render asks for, also when the output is no terminal."`
 	MaxRows int64    `placeholder:"N" help:"Cut the result behind this many rows."`
 	Timeout string   `placeholder:"TIMESPAN" help:"Give up after this time."`
-	URL     string   `name:"url" env:"HUBSCOPE_URL" placeholder:"URL" help:"Query service; by default that of the hubscope running on --data."`
-	Token   string   `hidden:"" env:"HUBSCOPE_TOKEN"`
 }
-
-// exitError ends the program with a status; its text may be empty when all
-// has been said.
-type exitError struct {
-	code int
-	text string
-}
-
-// Error returns what is left to say.
-func (e *exitError) Error() string { return e.text }
-
-// ExitCode returns the status.
-func (e *exitError) ExitCode() int { return e.code }
-
-// exitInterrupted is what shells use for a program that Ctrl-C ended.
-const exitInterrupted = 130
 
 // Run runs the query and prints its result.
 func (c *QueryCommand) Run(ctx context.Context, sh *Shell) error {
-	text, err := c.text(sh)
+	text, err := readQuery(sh, c.KQL, c.File, false)
 	if err != nil {
 		return err
 	}
@@ -90,27 +73,21 @@ func (c *QueryCommand) Run(ctx context.Context, sh *Shell) error {
 	if c.Since != "" {
 		d, ok := api.ParseTimespan(c.Since)
 		if !ok || d <= 0 {
-			return fmt.Errorf("--since %q is no timespan such as 30m, 12h or 7d", c.Since)
+			return usage("--since %q is no timespan such as 30m, 12h or 7d", c.Since)
 		}
 		req.Start = time.Now().Add(-d).UTC().Format(time.RFC3339Nano)
 	}
 	if c.Timeout != "" {
 		d, ok := api.ParseTimespan(c.Timeout)
 		if !ok || d <= 0 {
-			return fmt.Errorf("--timeout %q is no timespan such as 30s or 5m", c.Timeout)
+			return usage("--timeout %q is no timespan such as 30s or 5m", c.Timeout)
 		}
 		req.TimeoutSeconds = d.Seconds()
 	}
-	client := &api.Client{URL: c.URL, Token: c.Token}
-	if client.URL == "" {
-		if client.URL, err = sh.Find(); err != nil {
-			return err
-		}
+	client, err := c.client(sh)
+	if err != nil {
+		return err
 	}
-	if !strings.Contains(client.URL, "://") {
-		client.URL = "http://" + client.URL
-	}
-
 	p := newProgress(sh)
 	answer, err := client.Query(ctx, req, p.show)
 	if err == nil {
@@ -118,18 +95,7 @@ func (c *QueryCommand) Run(ctx context.Context, sh *Shell) error {
 		err = c.print(sh, answer, p)
 	}
 	p.clear()
-	var wrong api.Errors
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return &exitError{exitInterrupted, "interrupted"}
-	case errors.As(err, &wrong):
-		fmt.Fprintln(sh.Err, wrong.Render(text))
-		return &exitError{code: 1}
-	default:
-		return err
-	}
+	return report(ctx, sh, text, err)
 }
 
 // print writes the whole result.
@@ -153,7 +119,7 @@ func (c *QueryCommand) print(sh *Shell, answer *api.Answer, p *progress) error {
 		}
 		p.clear()
 		if err := w.rows(rows); err != nil {
-			return fmt.Errorf("write the result: %w", err)
+			return fmt.Errorf("%w: %w", errWrite, err)
 		}
 		if charts {
 			drawing.add(rows)
@@ -161,7 +127,7 @@ func (c *QueryCommand) print(sh *Shell, answer *api.Answer, p *progress) error {
 	}
 	p.clear()
 	if err := w.end(); err != nil {
-		return fmt.Errorf("write the result: %w", err)
+		return fmt.Errorf("%w: %w", errWrite, err)
 	}
 	if r := answer.Done.Render; charts && r != nil && r.Visualization != "table" {
 		if width == 0 {
@@ -183,38 +149,6 @@ func (c *QueryCommand) print(sh *Shell, answer *api.Answer, p *progress) error {
 	return nil
 }
 
-// text returns the query from where the user put it.
-func (c *QueryCommand) text(sh *Shell) (string, error) {
-	var b []byte
-	var err error
-	switch {
-	case c.KQL != "" && c.KQL != "-" && c.File != "":
-		return "", errors.New("there are two queries, one as argument and one in --file")
-	case c.KQL != "" && c.KQL != "-":
-		return c.KQL, nil
-	case c.File != "":
-		if b, err = os.ReadFile(c.File); err != nil {
-			return "", fmt.Errorf("read the query: %w", err)
-		}
-	case sh.In != nil:
-		const most = 4 << 20
-		if b, err = io.ReadAll(io.LimitReader(sh.In, most+1)); err != nil {
-			return "", fmt.Errorf("read the query from standard input: %w", err)
-		}
-		if len(b) > most {
-			return "", errors.New("the query on standard input is longer than 4 MiB")
-		}
-	default:
-		return "", errors.New("no query: give it as an argument, with --file, or on standard input")
-	}
-	text := strings.TrimPrefix(string(b), "\ufeff")
-	text = strings.TrimRight(text, "\r\n")
-	if strings.TrimSpace(text) == "" {
-		return "", errors.New("the query is empty")
-	}
-	return text, nil
-}
-
 // parameters reads name=value pairs.
 func parameters(list []string) (map[string]any, error) {
 	if len(list) == 0 {
@@ -224,10 +158,10 @@ func parameters(list []string) (map[string]any, error) {
 	for _, p := range list {
 		name, value, ok := strings.Cut(p, "=")
 		if name = strings.TrimSpace(name); !ok || name == "" {
-			return nil, fmt.Errorf("--param %q is not NAME=VALUE", p)
+			return nil, usage("--param %q is not NAME=VALUE", p)
 		}
 		if _, twice := m[name]; twice {
-			return nil, fmt.Errorf("--param %s is given twice", name)
+			return nil, usage("--param %s is given twice", name)
 		}
 		m[name] = value
 	}

@@ -23,9 +23,9 @@ func newWriter(format string, w io.Writer, columns []api.Column, width int, colo
 	case "tsv":
 		return newSeparated(out, columns, "\t", quoteTSV)
 	case "json":
-		return newObjects(out, columns, "[\n", ",\n", "\n]\n", "[]\n")
+		return newObjects(out, columns, "[\n", ",\n", "", "\n]\n", "[]\n")
 	case "ndjson":
-		return newObjects(out, columns, "", "\n", "\n", "")
+		return newObjects(out, columns, "", "", "\n", "", "")
 	case "markdown":
 		return newMarkdown(out, columns)
 	default:
@@ -108,15 +108,16 @@ func quoteTSV(s string) string { return tsvEscapes.Replace(s) }
 
 // objects prints rows as JSON objects.
 type objects struct {
-	w                *bufio.Writer
-	keys             [][]byte
-	open, sep, close string
-	empty            string
-	n                int
+	w              *bufio.Writer
+	keys           [][]byte
+	open, close    string
+	between, after string // of two rows; of each
+	empty          string
+	n              int
 }
 
-func newObjects(w *bufio.Writer, columns []api.Column, open, sep, closing, empty string) *objects {
-	o := &objects{w: w, open: open, sep: sep, close: closing, empty: empty}
+func newObjects(w *bufio.Writer, columns []api.Column, open, between, after, closing, empty string) *objects {
+	o := &objects{w: w, open: open, between: between, after: after, close: closing, empty: empty}
 	for i, c := range columns {
 		key, _ := json.Marshal(c.Name) // a string always has a JSON form
 		prefix := byte(',')
@@ -133,7 +134,7 @@ func (o *objects) rows(rows [][]json.RawMessage) error {
 		if o.n == 0 {
 			o.w.WriteString(o.open)
 		} else {
-			o.w.WriteString(o.sep)
+			o.w.WriteString(o.between)
 		}
 		o.n++
 		if len(o.keys) == 0 {
@@ -144,6 +145,7 @@ func (o *objects) rows(rows [][]json.RawMessage) error {
 			o.w.Write(r[i])
 		}
 		o.w.WriteByte('}')
+		o.w.WriteString(o.after)
 	}
 	return o.w.Flush()
 }

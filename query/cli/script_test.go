@@ -43,7 +43,7 @@ func hubscope() int {
 		return 2
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	err = parsed.Run(NewShell(os.Stdin, os.Stdout, os.Stderr, func() (string, error) { return "", errors.New("no running hubscope found") }))
+	err = parsed.Run(NewShell(os.Stdin, os.Stdout, os.Stderr, func() (url, token string, err error) { return "", "", errors.New("no running hubscope found") }))
 	var code interface{ ExitCode() int }
 	switch {
 	case errors.As(err, &code):

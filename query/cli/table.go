@@ -22,6 +22,7 @@ type table struct {
 
 	sample   [][]string // rows kept back until the layout is known
 	laid     bool       // the layout is known
+	least    []int      // widths to leave room for, nil for none
 	widths   []int
 	fraction []int // digits of seconds shown, for datetime columns
 	blocks   bool  // one block a row
@@ -83,6 +84,9 @@ func (t *table) layout() {
 	natural := make([]int, len(t.columns))
 	for i, c := range t.columns {
 		natural[i] = width(printable(c.Name))
+		if t.least != nil {
+			natural[i] = max(natural[i], t.least[i])
+		}
 		for _, r := range t.sample {
 			natural[i] = max(natural[i], width(t.show(i, r[i])))
 		}
