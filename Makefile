@@ -12,6 +12,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 NPM_FOLDERS := $(patsubst %/package-lock.json,%,$(shell git ls-files '*package-lock.json' 2>/dev/null || find . -name package-lock.json -not -path '*/node_modules/*'))
 NPM_STAMPS := $(foreach f,$(NPM_FOLDERS),.stamp/$(subst /,_,$(f)))
 ENGINE := .stamp/deploy_engine
+# The console is built when npm is there; without it, or with CONSOLE= on the
+# command line, the binary has its plain page.
+CONSOLE := $(if $(shell command -v npm),query/console/dist/index.html)
 # go test's own limit for one package; the whole suite is to stay under 30 minutes.
 TEST_TIMEOUT ?= 20m
 FUZZ_TIME ?= 60s
@@ -24,7 +27,7 @@ help: ## list the targets
 up: build $(ENGINE) ## run the whole stack with a live demo fleet (Ctrl-C stops it)
 	@bin/hubscope up --demo $(UP_FLAGS)
 
-build: ## build bin/hubscope
+build: $(CONSOLE) ## build bin/hubscope
 	@mkdir -p bin
 	go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/hubscope ./deploy/hubscope
 
@@ -56,7 +59,11 @@ fuzz: $(ENGINE) ## run every fuzz target for FUZZ_TIME (60s)
 	  done; done
 
 clean: ## remove what make has built and installed (not hubscope-data)
-	rm -rf bin .stamp $(addsuffix /node_modules,$(NPM_FOLDERS))
+	rm -rf bin .stamp query/console/dist/* $(addsuffix /node_modules,$(NPM_FOLDERS))
+
+query/console/dist/index.html: .stamp/query_console $(wildcard query/console/src/*) query/console/build.mjs query/console/tsconfig.json
+	npm --prefix query/console run --silent check
+	npm --prefix query/console run --silent build
 
 # One rule for every npm folder: install exactly what its lock file says.
 define npm_rule

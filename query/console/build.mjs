@@ -1,0 +1,114 @@
+// Builds the console into dist: bundles src with names that carry their hash,
+// and compresses every file as the service will send it.
+import { build } from "esbuild"
+import { createHash } from "node:crypto"
+import { readFile, readdir, rm, writeFile } from "node:fs/promises"
+import path from "node:path"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import zlib from "node:zlib"
+
+process.chdir(path.dirname(fileURLToPath(import.meta.url)))
+const out = "dist"
+for (const name of await readdir(out)) if (name !== ".gitignore") await rm(path.join(out, name), { recursive: true })
+
+// Monaco makes all its style elements in one function. They get the nonce of
+// the page's policy there; a Monaco without that line must not go unnoticed.
+const nonce = {
+  name: "nonce",
+  setup(b) {
+    b.onLoad({ filter: /monaco-editor\/esm\/vs\/base\/browser\/dom\.js$/ }, async (args) => {
+      const line = "const style = document.createElement('style');"
+      const text = await readFile(args.path, "utf8")
+      const parts = text.split(line)
+      if (parts.length !== 2) throw new Error("monaco-editor makes its style elements elsewhere: see console.go on the policy")
+      return { contents: parts.join(line + " style.nonce = document.getElementById('main-script').nonce;"), loader: "js" }
+    })
+  },
+}
+
+const common = {
+  bundle: true,
+  minify: true,
+  format: "esm",
+  target: "es2022",
+  outdir: out,
+  entryNames: "[name]-[hash]",
+  chunkNames: "[name]-[hash]",
+  assetNames: "[name]-[hash]",
+  legalComments: "none",
+  metafile: true,
+  logLevel: "warning",
+  loader: { ".ttf": "file", ".svg": "file" },
+  plugins: [nonce],
+}
+
+// made returns the file that an entry point has become.
+const made = (result, entry) => path.basename(Object.entries(result.metafile.outputs).find(([, o]) => o.entryPoint === entry)[0])
+
+const worker = await build({
+  ...common,
+  entryPoints: ["src/kusto-worker.ts"],
+  // The language service asks for a file system when it runs under Node.
+  alias: { fs: "./src/empty.ts" },
+})
+const main = await build({
+  ...common,
+  entryPoints: ["src/main.ts"],
+  splitting: true,
+  define: { KUSTO_WORKER: JSON.stringify("./" + made(worker, "src/kusto-worker.ts")) },
+})
+const early = await build({ ...common, entryPoints: ["src/theme-early.js"], format: "iife" })
+
+const hash = (b) => createHash("sha256").update(b).digest("hex").slice(0, 8).toUpperCase()
+const icon = await readFile("src/icon.svg")
+const iconName = `icon-${hash(icon)}.svg`
+await writeFile(path.join(out, iconName), icon)
+
+// The licences of what is in the bundle go with it.
+const packages = new Set()
+for (const r of [worker, main]) {
+  for (const input of Object.keys(r.metafile.inputs)) {
+    const m = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)
+    if (m) packages.add(m[1])
+  }
+}
+const notices = []
+for (const name of [...packages].sort()) {
+  const dir = path.join("node_modules", name)
+  const info = JSON.parse(await readFile(path.join(dir, "package.json"), "utf8"))
+  const files = (await readdir(dir)).filter((f) => /^(licen[cs]e|copying|notice)/i.test(f))
+  const texts = await Promise.all(files.map((f) => readFile(path.join(dir, f), "utf8")))
+  notices.push(`${name} ${info.version} (${info.license ?? "see its text"})\n\n${texts.join("\n").trim()}`.trim())
+}
+await writeFile(path.join(out, "licenses.txt"), notices.join("\n\n" + "-".repeat(72) + "\n\n") + "\n")
+
+let index = await readFile("src/index.html", "utf8")
+const names = { MAIN: made(main, "src/main.ts"), THEME: made(early, "src/theme-early.js"), ICON: iconName }
+for (const [key, name] of Object.entries(names)) index = index.replaceAll(`assets/${key}"`, `assets/${name}"`)
+// The style sheet of the page has those of the parts that are loaded later too.
+const sheets = Object.keys(main.metafile.outputs).filter((name) => name.endsWith(".css"))
+const sheet = sheets.find((name) => path.basename(name).startsWith("main-"))
+await Promise.all(sheets.filter((name) => name !== sheet).map((name) => rm(name)))
+index = index.replace("assets/STYLE", "assets/" + path.basename(sheet))
+
+const brotli = promisify(zlib.brotliCompress)
+const gzip = promisify(zlib.gzip)
+const sizes = { raw: 0, gzip: 0, brotli: 0 }
+for (const name of await readdir(out)) {
+  if (name === ".gitignore") continue
+  const file = path.join(out, name)
+  const b = await readFile(file)
+  const [br, gz] = await Promise.all([
+    brotli(b, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 11, [zlib.constants.BROTLI_PARAM_LGWIN]: 24, [zlib.constants.BROTLI_PARAM_SIZE_HINT]: b.length } }),
+    gzip(b, { level: 9 }),
+  ])
+  await Promise.all([writeFile(file + ".br", br), writeFile(file + ".gz", gz), rm(file)])
+  sizes.raw += b.length
+  sizes.gzip += gz.length
+  sizes.brotli += br.length
+}
+// Last, because it is what makes the service serve the rest.
+await writeFile(path.join(out, "index.html"), index)
+const kb = (n) => (n / 1024).toFixed(0) + " KiB"
+console.log(`console: ${kb(sizes.raw)}, as gzip ${kb(sizes.gzip)}, as brotli ${kb(sizes.brotli)}`)
