@@ -337,7 +337,7 @@ func checkExact(t *testing.T, s store, database string, events, proven int64) {
 		{"SELECT uniqExact(Sequence) FROM %s.Connections", events},
 		{"SELECT max(Sequence) + 1 FROM %s.Connections", events},
 		{"SELECT sum(Count) FROM %s.ConnectionsBy5m", events},
-		{"SELECT sum(Count) FROM %s.DeviceDays", proven},
+		{"SELECT sum(Count) FROM %s.DeviceDays", events},
 		{"SELECT countIf(DeviceId != '') FROM %s.Connections", proven},
 	} {
 		sql := fmt.Sprintf(q.sql, database)

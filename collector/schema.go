@@ -170,7 +170,7 @@ func (s Schema) rollup(r ingest.Rollup) string {
 		defs = append(defs, sum(*ingest.ColumnNamed(name)))
 	}
 	order := append([]string{"TimeGenerated"}, r.Keys...)
-	if r.Proven {
+	if r.PerDevice {
 		// Years of days: a hub's report reads its own.
 		order = append([]string{"Hub", "TimeGenerated"}, r.Keys[1:]...)
 	}
@@ -186,12 +186,12 @@ SETTINGS %s`, s.name(r.Name), s.on(), columnList(defs), s.engine("AggregatingMer
 // feed is the materialized view that fills a rollup.
 func (s Schema) feed(r ingest.Rollup) string {
 	keys := strings.Join(r.Keys, ", ")
-	if r.Proven {
+	if r.PerDevice {
 		// Most devices have one row of a kind in a block: grouping them first
 		// costs more than the sort of the insert, which adds them up as well.
 		return fmt.Sprintf(`CREATE MATERIALIZED VIEW IF NOT EXISTS %s%s TO %s AS
 SELECT %s AS TimeGenerated, %s, toUInt64(1) AS Count
-FROM (SELECT * FROM %s WHERE DeviceId != '')`, s.name(r.Name+"Feed"), s.on(), s.name(r.Name), binExpr(r.Bin), keys, s.name("Connections"))
+FROM (SELECT * FROM %s)`, s.name(r.Name+"Feed"), s.on(), s.name(r.Name), binExpr(r.Bin), keys, s.name("Connections"))
 	}
 	var sums strings.Builder
 	for _, name := range r.Sums {

@@ -26,8 +26,8 @@ type Rollup struct {
 	Keys []string
 	// Sums are long columns of Connections, added up.
 	Sums []string
-	// Proven: only rows with a DeviceId.
-	Proven bool
+	// PerDevice: about as many cells as there are devices, in each bin.
+	PerDevice bool
 }
 
 // CountColumn of every rollup holds how many rows of Connections a cell stands for.
@@ -46,8 +46,8 @@ var Rollups = []Rollup{
 		Sums: []string{"Messages", "BytesIn", "BytesOut"},
 	},
 	{
-		Name: "DeviceDays", Bin: 24 * time.Hour, Proven: true,
-		Doc: "Events by day and device, for counts of distinct devices over years.",
+		Name: "DeviceDays", Bin: 24 * time.Hour, PerDevice: true,
+		Doc: "Events by day and device, those without a proven device included, for counts of distinct devices over years.",
 		// All but OperationName seldom change within a day.
 		Keys: []string{"Hub", "DeviceId", "OperationName", "TlsVersion", "TlsCipher", "Protocol", "AuthType", "SdkVersion",
 			"WouldFailStrict", "StrictReason"},

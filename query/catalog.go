@@ -10,6 +10,18 @@ import (
 	"hubscope/query/plan"
 )
 
+// certificates holds the facts of client certificates.
+var certificates = &plan.Lookup{Source: "Certificates", Keys: []string{ingest.CertIdColumn.Name}}
+
+// deviceFacts are the columns of Devices that the newest event does not have.
+var deviceFacts = map[string]*plan.Lookup{
+	"FirstSeen":          {Source: "DeviceFirsts", Keys: []string{"Hub", "DeviceId"}, Merge: "min"},
+	"BestOfferedVersion": {Source: "DeviceFirsts", Keys: []string{"Hub", "DeviceId"}, Merge: "max"},
+	"CertThumbprint":     certificates,
+	"CertIssuer":         certificates,
+	"CertNotAfter":       certificates,
+}
+
 // Catalog returns the catalog of the tables that package ingest declares.
 func Catalog(database string) (*plan.Catalog, error) {
 	tables := make([]*plan.Table, 0, len(ingest.Tables))
@@ -27,7 +39,8 @@ func Catalog(database string) (*plan.Catalog, error) {
 		case "AzureMetrics":
 			p.Base = []string{"MetricSamples"} // it has a column Hub
 		case "Devices":
-			p.Base = []string{"DeviceStates", "DeviceFirsts"}
+			// What the view of this name joins is joined only when it is read.
+			p.Source, p.Final, p.Base = "DeviceStates", true, []string{"DeviceStates", "DeviceFirsts"}
 		case "QueryLog":
 			p.Owner = "User"
 		}
@@ -42,7 +55,10 @@ func Catalog(database string) (*plan.Catalog, error) {
 				LowCardinality: strings.HasPrefix(c.ClickHouse, "LowCardinality("),
 			}
 			if c.Certificate {
-				col.Lookup = &plan.Lookup{Source: "Certificates", Key: ingest.CertIdColumn.Name}
+				col.Lookup = certificates
+			}
+			if t.Name == "Devices" {
+				col.Lookup = deviceFacts[c.Name]
 			}
 			switch c.Name {
 			case "TimeGenerated":
@@ -56,12 +72,12 @@ func Catalog(database string) (*plan.Catalog, error) {
 	}
 	var rollups []*plan.Rollup
 	for _, r := range ingest.Rollups {
-		if r.Proven {
-			continue // it leaves out events, which the planner cannot undo
-		}
 		p := &plan.Rollup{
 			Table: "Connections", Source: r.Name, Bucket: "TimeGenerated", Time: "TimeGenerated", Step: int64(r.Bin / 100),
 			Count: ingest.CountColumn.Name, Dimensions: map[string]string{}, Sums: map[string]string{},
+		}
+		if r.PerDevice {
+			p.Fine = "DeviceId"
 		}
 		for _, k := range r.Keys {
 			p.Dimensions[k] = k

@@ -21,6 +21,10 @@ type Config struct {
 	Limits Limits
 	// MaxLimits are what a query may ask for at most; Limits where a field is zero.
 	MaxLimits Limits
+	// EventDays is for how many days events are kept, counts longer: an answer from
+	// counts alone says so. 0 is as long as the counts. For a Catalog of its own it
+	// is without effect.
+	EventDays int
 	// External reads the files that externaldata names, nil refuses all of them;
 	// [External.Reader] makes one of lists of what is allowed.
 	External func(uri string) ([]byte, error)
@@ -42,6 +46,13 @@ func New(cfg Config, runner Runner) (*Engine, error) {
 		c, err := Catalog("hubscope")
 		if err != nil {
 			return nil, err
+		}
+		for _, t := range c.Tables() {
+			for _, r := range c.Rollups() {
+				if r.Table == t.Name {
+					t.Keep = int64(cfg.EventDays) * plan.TicksPerDay
+				}
+			}
 		}
 		cfg.Catalog = c
 	}
@@ -141,6 +152,10 @@ func (e *Engine) options(req Request, found map[string][]string, runs bool) plan
 	if e.ext != nil && !runs {
 		opt.External = func(string) ([]byte, error) { return nil, nil }
 	}
+	if !req.Now.IsZero() {
+		t := plan.Ticks(req.Now.UTC())
+		opt.Now = &t
+	}
 	if !req.Start.IsZero() {
 		t := plan.Ticks(req.Start.UTC())
 		opt.Start = &t
@@ -182,7 +197,7 @@ func (e *Engine) Query(ctx context.Context, req Request) (*Result, error) {
 		return nil, err
 	}
 	return &Result{
-		ID: req.ID, Columns: cols, Visualization: visualization(c.plan), SQL: c.sql.SQL, Tables: c.sql.Tables, Rollup: c.sql.Rollup,
+		ID: req.ID, Columns: cols, Visualization: visualization(c.plan), SQL: c.sql.SQL, Tables: c.sql.Tables, Rollup: c.sql.Rollup, Notices: c.plan.Notices,
 		rows: rows, compile: c.took,
 	}, nil
 }
@@ -256,7 +271,7 @@ func (e *Engine) Explain(ctx context.Context, req Request) (*Explanation, error)
 		return x, nil
 	}
 	x.Columns, x.SQL, x.Tables, x.Rollup = columns(c.plan), c.sql.SQL, c.sql.Tables, c.sql.Rollup
-	x.RollupWhyNot, x.Plan = c.plan.RollupWhyNot, c.plan.String()
+	x.RollupWhyNot, x.Notices, x.Plan = c.plan.RollupWhyNot, c.plan.Notices, c.plan.String()
 	if e.runner != nil && len(x.Tables) > 0 {
 		n, err := e.runner.Estimate(ctx, Statement{ID: newID(), SQL: x.SQL, Now: req.Now, Columns: x.Columns, Limits: limits, RowFilters: e.rowFilters(req)})
 		if err == nil {

@@ -137,7 +137,8 @@ type Explanation struct {
 	SQL           string
 	Tables        []string // ClickHouse tables and views it reads
 	Rollup        string   // the rollup that answers it, "" when the raw events do
-	RollupWhyNot  string   // why no rollup answers it, "" when one does or none could
+	RollupWhyNot  string   // what stands against the rollups, for the parts that they do not answer
+	Notices       []string // what of the answer a user has to know
 	Visualization *Visualization
 	EstimatedRows int64 // rows ClickHouse expects to read, -1 if unknown
 	Plan          string
@@ -189,7 +190,8 @@ type Result struct {
 	Visualization *Visualization
 	SQL           string
 	Tables        []string
-	Rollup        string // the rollup that answered, "" when the raw events did
+	Rollup        string   // the rollup that answered, "" when the raw events did
+	Notices       []string // what of the answer a user has to know, in sentences
 
 	rows    Rows
 	compile time.Duration

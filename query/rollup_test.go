@@ -41,7 +41,7 @@ func TestRollup(t *testing.T) {
 	// 20,000 events in 40 hours, some of them exactly between two buckets.
 	if err := conn.Exec(ctx, `INSERT INTO many.Connections (TimeGenerated, Hub, DeviceId, OperationName, TlsVersion, TlsCipher, Protocol, WouldFailStrict, Messages, BytesIn)
 SELECT toDateTime64('2026-03-01 00:00:00', 7, 'UTC') + toIntervalMillisecond(if(number % 40 = 0, intDiv(number, 40) * 300000, number * 7211)), ['plant','office'][number % 2 + 1],
-  concat('d', toString(number % 97)), ['deviceConnect','deviceDisconnect','connectionRefused'][number % 3 + 1], ['1.2','1.3','1.1'][intHash32(number) % 3 + 1],
+  if(number % 12 = 0, '', concat('d', toString(number % 97))), ['deviceConnect','deviceDisconnect','connectionRefused'][number % 3 + 1], ['1.2','1.3','1.1'][intHash32(number) % 3 + 1],
   ['A','B'][number % 2 + 1], ['Mqtt','Amqp'][intHash32(number + 7) % 2 + 1], number % 5 = 0, number % 11, number
 FROM numbers(20000)`); err != nil {
 		t.Fatal(err)
@@ -79,11 +79,21 @@ FROM numbers(20000)`); err != nil {
 		`Connections | where TimeGenerated >= datetime(2026-03-01 05:00) and TimeGenerated < datetime(2026-03-01 17:00) | summarize count(), dcount(TlsVersion), max(TlsCipher) by startofday(TimeGenerated)`,
 		`Connections | where TimeGenerated > datetime(2026-03-01 05:00) and TimeGenerated <= datetime(2026-03-01 17:00) | summarize count() by hourofday(TimeGenerated)`,
 		`Connections | where TimeGenerated > ago(3m) | summarize count()`,
-		`Connections | where TimeGenerated > ago(10m) and TimeGenerated < ago(8m) | summarize count(), sum(Messages)`,
 		`Connections | where ago(2h) < TimeGenerated | where OperationName == "deviceConnect" | extend Old = TlsVersion in ("1.0", "1.1") | summarize count(), sumif(Messages, Old) by Old`,
 		`Connections | where TimeGenerated > now() | summarize count(), sum(Messages), max(TlsVersion)`,
+		`let e = Connections | where TimeGenerated > ago(26h); union (e | summarize n = count() by Hub), (e | where TlsVersion == "1.1" | summarize n = sum(Messages) by Hub)`,
+		`let e = materialize(Connections | where TimeGenerated > ago(26h) | extend Old = TlsVersion < "1.2"); let all = toscalar(e | count); e | summarize n = count() by Old | extend Share = round(100.0 * n / all, 1)`,
+		`Connections | where TlsVersion in ((Connections | summarize n = count() by TlsVersion | top 1 by n | project TlsVersion)) | summarize count() by Hub`,
+		`Connections | make-series n = count(), m = sum(Messages) default = 0 on TimeGenerated from datetime(2026-03-01) to datetime(2026-03-02 12:00) step 1h by TlsVersion`,
+		`Connections | where TimeGenerated between (datetime(2026-03-01 03:00) .. datetime(2026-03-02 09:00)) | make-series n = count() on TimeGenerated from bin(ago(2d), 1h) step 30m`,
+		`Connections | where TimeGenerated >= startofday(ago(1d)) | summarize count() by bin(TimeGenerated, 7d), startofmonth(TimeGenerated), startofday(TimeGenerated), bin(TimeGenerated, 5m)`,
+		`Connections | summarize count() by bin(TimeGenerated, 15m), d = startofweek(TimeGenerated) | sort by TimeGenerated asc | where TimeGenerated > datetime(2026-03-01 05:00) | take 7`,
 		`let e = Connections | where TimeGenerated > ago(20h); e | where TlsVersion != "1.3" | summarize n = count() by Hub, TlsCipher | top 3 by n`,
 		`Connections | distinct Hub, TlsVersion`,
+		`Connections | where TlsVersion < "1.2" | summarize Legacy = dcount(DeviceId), Proven = dcountif(DeviceId, isnotempty(DeviceId)) by bin(TimeGenerated, 1d)`,
+		`Connections | where TimeGenerated between (datetime(2026-02-28 07:13) .. datetime(2026-03-02 10:00)) | summarize dcount(DeviceId), count() by startofday(TimeGenerated), Hub`,
+		`Connections | where TimeGenerated > ago(35h) | summarize count() by DeviceId | where count_ > 200`,
+		`Connections | summarize arg = dcount(strcat(DeviceId, Hub)), n = count_distinct(DeviceId) by WouldFailStrict`,
 		`Connections | where OperationName has "connect" | project T = TimeGenerated, V = TlsVersion | where T > ago(7h) | summarize count() by bin(T, 30m), V | render timechart`,
 		`Connections | where TimeGenerated > ago(1d) | summarize a = count() by Hub | join kind=inner (Connections | where TimeGenerated > ago(2h) | summarize b = count() by Hub) on Hub | project Hub, a, b`,
 	}
@@ -108,8 +118,20 @@ FROM numbers(20000)`); err != nil {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if x.Rollup != "ConnectionsBy5m" || x.RollupWhyNot != "" {
-			t.Errorf("%s\nis answered by %q: %s", q, x.Rollup, x.RollupWhyNot)
+		table := "ConnectionsBy5m"
+		if strings.Contains(q, "DeviceId") {
+			table = "DeviceDays"
+		}
+		if x.Rollup != table || x.RollupWhyNot != "" || strings.Contains(x.Plan, "read Connections") && !strings.Contains(x.Plan, "read "+table) {
+			t.Errorf("%s\nis answered by %q: %s\n%s", q, x.Rollup, x.RollupWhyNot, x.Plan)
+		}
+		// The user can forbid it.
+		req.Text = "set query_rollups = false; " + q
+		if x, err = with.Explain(ctx, req); err != nil {
+			t.Fatal(err)
+		}
+		if x.Rollup != "" || !strings.Contains(x.RollupWhyNot, "the query forbids it") || strings.Contains(x.SQL, "ConnectionsBy5m") {
+			t.Errorf("%s\nis answered by %q: %s", req.Text, x.Rollup, x.RollupWhyNot)
 		}
 	}
 	// The same with the bounds of a request.
@@ -130,17 +152,62 @@ FROM numbers(20000)`); err != nil {
 		t.Errorf("bounds of the request (-events +rollup):\n%s", diff)
 	}
 
+	// Counts outlive events: they answer for the time that events are kept, unless
+	// an earlier one is asked for, and then say so.
+	short, err := query.New(query.Config{EventDays: 1}, runner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC)
+	for q, c := range map[string]struct{ like, notice string }{
+		`Connections | count`: {`Connections | where TimeGenerated >= datetime(2026-03-02) | count`, ""},
+		`Connections | where TimeGenerated > ago(1d) | summarize n = count() by Hub`: {`Connections | where TimeGenerated > ago(1d) | summarize n = count() by Hub`, ""},
+		`Connections | where TimeGenerated > datetime(2026-03-01 01:02) | count`: {`Connections | where TimeGenerated > datetime(2026-03-01 01:02) | count`,
+			"Connections keeps its rows for 1 days: what is before 2026-03-02 comes from the counts of ConnectionsBy5m"},
+		`Connections | where TimeGenerated >= datetime(2026-03-01) and DeviceId == "d1" | summarize count() by bin(TimeGenerated, 1d)`: {
+			`Connections | where TimeGenerated >= datetime(2026-03-01) and DeviceId == "d1" | summarize count() by bin(TimeGenerated, 1d)`,
+			"Connections keeps its rows for 1 days: what is before 2026-03-02 comes from the counts of DeviceDays"},
+	} {
+		got, err := run(ctx, short, query.Request{Text: q, Now: later})
+		if err != nil {
+			t.Fatal(cause(err))
+		}
+		want, err := run(ctx, without, query.Request{Text: c.like, Now: later})
+		if err != nil {
+			t.Fatal(cause(err))
+		}
+		a, b := lines(want), lines(got)
+		slices.Sort(a)
+		slices.Sort(b)
+		if diff := cmp.Diff(a, b); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", q, diff)
+		}
+		res, err := short.Query(ctx, query.Request{Text: q, Now: later})
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Close()
+		if notice := strings.Join(res.Notices, "; "); notice != c.notice || res.Rollup == "" {
+			t.Errorf("%s\nis answered by %q with the notice %q, want %q", q, res.Rollup, notice, c.notice)
+		}
+	}
+
 	for q, why := range map[string]string{
-		`Connections | summarize count() by DeviceId`:                                   "it groups by DeviceId",
-		`Connections | where DeviceId == "d1" | count`:                                  "the filter depends on DeviceId",
-		`Connections | summarize count() by bin(TimeGenerated, 1m)`:                     "it groups by bins that are no multiple of the rollup's",
-		`Connections | summarize avg(HandshakeMicros)`:                                  "avg needs every event",
-		`Connections | summarize max(TimeGenerated) by Hub`:                             "max depends on TimeGenerated",
-		`Connections | where TimeGenerated != datetime(2026-03-01) | count`:             "the filter depends on TimeGenerated",
-		`Connections | where rand() < 0.5 | count`:                                      "the filter depends on rand",
-		`Connections | summarize sum(HandshakeMicros)`:                                  "sum adds up what the rollup does not",
-		`Connections | where Messages > 3 | count`:                                      "the filter depends on Messages",
-		`Connections | extend v = strcat(DeviceId, Hub) | where v == "d1plant" | count`: "the filter depends on v",
+		`Connections | where DeviceId == "d1" | count`:                                     "rows of few DeviceIds are found sooner",
+		`Connections | where DeviceId in ("d1", "d2") | count`:                             "rows of few DeviceIds are found sooner",
+		`Connections | summarize dcount(DeviceId) by bin(TimeGenerated, 1h)`:               "ConnectionsBy5m: dcount depends on DeviceId; DeviceDays: it groups by bins that are no multiple",
+		`Connections | where TimeGenerated > ago(10m) and TimeGenerated < ago(8m) | count`: "the range of time has no whole bucket",
+		`Connections | take 5`: "it does not aggregate the rows of Connections",
+		`Connections | make-series count() on TimeGenerated from ago(3h) to now() step 1h`: "its axis does not begin between two buckets",
+		`Connections | summarize make_list(Hub)`:                                           "make_list needs every event",
+		`Connections | summarize count() by bin(TimeGenerated, 1m)`:                        "it groups by bins that are no multiple of the rollup's",
+		`Connections | summarize avg(HandshakeMicros)`:                                     "avg needs every event",
+		`Connections | summarize max(TimeGenerated) by Hub`:                                "max depends on TimeGenerated",
+		`Connections | where TimeGenerated != datetime(2026-03-01) | count`:                "the filter depends on TimeGenerated",
+		`Connections | where rand() < 0.5 | count`:                                         "the filter depends on rand",
+		`Connections | summarize sum(HandshakeMicros)`:                                     "sum adds up what the rollup does not",
+		`Connections | where Messages > 3 | count`:                                         "the filter depends on Messages",
+		`Connections | extend v = strcat(Node, Hub) | where v == "d1plant" | count`:        "the filter depends on v",
 	} {
 		x, err := with.Explain(ctx, query.Request{Text: q, Now: now})
 		if err != nil {

@@ -51,6 +51,16 @@ func (g *gen) aggregate(n *plan.Aggregate, need set) *block {
 			v = g.json(v)
 		}
 		bd := binding{v: v}
+		if key := v.groupedBy(); key != "" {
+			if _, named := identName(key); !named {
+				bd = g.aliased(k.Col.Name, val{sql: key})
+				bd.item.refs++
+				key = bd.v.sql
+			}
+			b.group = append(b.group, key)
+			keys = append(keys, binding{v: keyed(key, v.of)})
+			continue
+		}
 		if _, ok := identName(v.sql); !ok {
 			bd = g.aliased(k.Col.Name, v)
 			if v.c != nil {
@@ -330,9 +340,9 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 	if a.Weight != nil {
 		w := g.expr(a.Weight)
 		if len(args) == 1 {
-			return call(kLong, false, "sumIf("+w.sql+", "+g.cond(a.Args[0], args[0])+")")
+			return call(kLong, false, "toInt64(sumIf("+w.sql+", "+g.cond(a.Args[0], args[0])+"))")
 		}
-		return call(kLong, false, "sum("+w.sql+")")
+		return call(kLong, false, "toInt64(sum("+w.sql+"))")
 	}
 	switch {
 	case base == "count" && len(args) == 1, base == "countif":

@@ -107,17 +107,7 @@ func bin(g *gen, c *plan.Call, a []val) val {
 			if n <= 0 {
 				return nullOf(k)
 			}
-			if s := interval(n); s != "" {
-				return call(k, v.null, strings.ReplaceAll(s, "$", v.sql))
-			}
-			if v.c == nil {
-				v = g.hoist(v)
-			}
-			t := g.ticks(v)
-			if wholeDays(n) {
-				return call(k, v.null, fromTicks(t+" - positiveModulo("+t+", "+itoa(n)+")"))
-			}
-			return call(k, v.null, fromTicks(t+" - positiveModulo("+t+" + "+itoa(plan.UnixEpochTicks)+", "+itoa(n)+")"))
+			return g.binned(v, n)
 		}
 		v, size = g.hoist(v), g.hoist(size)
 		t, s := g.ticks(v), g.ticks(size)
@@ -157,6 +147,49 @@ func bin(g *gen, c *plan.Call, a []val) val {
 	}
 	return call(k, true, "if("+size.s()+" > 0, "+r+", NULL)")
 }
+
+// binned rounds a datetime down to a multiple of n ticks. Rows are grouped by the
+// number of the bin since year 1.
+func (g *gen) binned(v val, n int64) val {
+	if v.bucket > 0 && v.bucket%n == 0 && v.keyed == v.sql {
+		return v
+	}
+	r := call(kDatetime, v.null, "")
+	if s := interval(n); s != "" {
+		r.sql = strings.ReplaceAll(s, "$", v.sql)
+	} else {
+		h := v
+		if h.c == nil {
+			h = g.hoist(h)
+		}
+		t := g.ticks(h)
+		since := t
+		if !wholeDays(n) {
+			since += " + " + itoa(plan.UnixEpochTicks)
+		}
+		r.sql = fromTicks(t + " - positiveModulo(" + since + ", " + itoa(n) + ")")
+	}
+	r.bucket = n
+	if v.null || v.c != nil {
+		return r
+	}
+	r.keyed = r.sql
+	switch key := v.groupedBy(); {
+	case key != "" && v.of == ofSeconds && n%plan.TicksPerSecond == 0 && wholeDays(n):
+		r.key = "intDiv(toUInt32(" + key + "), " + itoa(n/plan.TicksPerSecond) + ")"
+		r.of = fromTicks("toInt64($) * " + itoa(n))
+	case n >= smallestKey:
+		r.key = "toUInt32(intDiv(reinterpretAsUInt64(" + v.sql + ") + " + itoa(plan.UnixEpochTicks) + ", " + itoa(n) + "))"
+		r.of = fromTicks("toInt64($) * " + itoa(n) + " - " + itoa(plan.UnixEpochTicks))
+	default:
+		r.key = "intDiv(reinterpretAsUInt64(" + v.sql + ") + " + itoa(plan.UnixEpochTicks) + ", " + itoa(n) + ")"
+		r.of = fromTicks("toInt64($) * " + itoa(n) + " - " + itoa(plan.UnixEpochTicks))
+	}
+	return r
+}
+
+// smallestKey is the smallest bin of which there are less than 2^32.
+const smallestKey = plan.MaxDatetimeTicks>>32 + 1
 
 func constFloat(v val) float64 {
 	if v.c == nil {
@@ -259,7 +292,7 @@ func startOf(unit string, end bool) function {
 				size *= 7
 				sql = ticks + " - positiveModulo(" + ticks + " + " + itoa(4*plan.TicksPerDay) + ", " + itoa(size) + ")"
 			} else if add == "" && !end {
-				return call(kDatetime, null, "toDateTime64(toStartOfDay("+v.sql+"), 7, 'UTC')")
+				return g.binned(v, plan.TicksPerDay)
 			}
 			if add != "" {
 				sql += " + (" + add + ") * " + itoa(size)
@@ -268,7 +301,10 @@ func startOf(unit string, end bool) function {
 			f := map[string]string{"month": "toStartOfMonth", "year": "toStartOfYear"}[unit]
 			start := "toDateTime64(" + f + "(" + v.sql + "), 7, 'UTC')"
 			if add == "" {
-				return call(kDatetime, null, start)
+				if null {
+					return call(kDatetime, null, start)
+				}
+				return keyed(f+"("+v.sql+")", ofSeconds)
 			}
 			f = map[string]string{"month": "addMonths", "year": "addYears"}[unit]
 			sql = "reinterpretAsInt64(" + f + "(" + start + ", " + add + "))"

@@ -61,6 +61,9 @@ func (g *gen) scan(n *plan.Scan, need set) *block {
 	b := &block{from: ident(t.Source)}
 	g.q.addTable(t.Source)
 	g.b = b
+	if t.Final {
+		b.from += " FINAL"
+	}
 	var lookups []*plan.Lookup
 	for i, c := range n.Cols {
 		tc := &t.Columns[n.Index[i]]
@@ -101,24 +104,39 @@ func (g *gen) scan(n *plan.Scan, need set) *block {
 		b.out = append(b.out, c.ID)
 	}
 	for _, l := range lookups {
-		// One row a key: the table may hold a certificate several times until it
+		// One row a key joins, though the table may hold a key several times until it
 		// is merged. A missing one leaves the columns empty.
 		var names []string
+		merged := false
 		for i, c := range n.Cols {
 			tc := &t.Columns[n.Index[i]]
 			if tc.Lookup != nil && tc.Lookup.Source == l.Source && need.has(c.ID) {
 				name := g.name(tc.Name)
-				names = append(names, "any("+ident(tc.Name)+") AS "+ident(name))
+				fact := ident(tc.Name)
+				if tc.Lookup.Merge != "" {
+					// A plain type, for the stored one may be that of a partial aggregate.
+					fact = "CAST(" + tc.Lookup.Merge + "(" + fact + "), '" + nullable(kindOf(tc.Type).chType(), tc.Nullable) + "')"
+					merged = true
+				}
+				names = append(names, fact+" AS "+ident(name))
 				v := g.cols[c.ID].v
 				v.sql = ident(name)
 				g.cols[c.ID].v = v
 			}
 		}
-		// A name of its own: ON would take an equal one for the left side's, twice.
-		key := g.name("Facts" + l.Key)
-		b.from += " LEFT ANY JOIN (SELECT " + ident(l.Key) + " AS " + ident(key) + ", " + strings.Join(names, ", ") +
-			" FROM " + ident(l.Source) + " GROUP BY " + ident(l.Key) + ") AS " + ident(g.name("facts")) +
-			" ON " + ident(l.Key) + " = " + ident(key)
+		// Names of their own: ON would take equal ones for the left side's, twice.
+		var keys, on, group []string
+		for _, k := range l.Keys {
+			key := g.name("Facts" + k)
+			keys = append(keys, ident(k)+" AS "+ident(key))
+			group = append(group, ident(k))
+			on = append(on, ident(k)+" = "+ident(key))
+		}
+		facts := "SELECT " + strings.Join(append(keys, names...), ", ") + " FROM " + ident(l.Source)
+		if merged {
+			facts += " GROUP BY " + strings.Join(group, ", ")
+		}
+		b.from += " LEFT ANY JOIN (" + facts + ") AS " + ident(g.name("facts")) + " ON " + strings.Join(on, " AND ")
 		g.q.addTable(l.Source)
 	}
 	return b
@@ -360,7 +378,7 @@ func (g *gen) keyBounds(x plan.Expr) []string {
 			return nil
 		}
 		if v := g.expr(to); !v.null {
-			return []string{key.bound(op, v.sql)}
+			return []string{key.bound(op, v)}
 		}
 		return nil
 	}
@@ -384,8 +402,12 @@ func (g *gen) keyBounds(x plan.Expr) []string {
 
 // bound is a bound of a time, in the key's own terms. The function does not know
 // the whole range of a datetime, so that it is kept within what a key can hold.
-func (k timeKey) bound(op, to string) string {
-	return k.fn + "(" + k.column + ") " + op + " " + k.fn + "(least(greatest(" + to + ", " + datetime(plan.UnixEpochTicks) + "), " + datetime(lastKey) + "))"
+func (k timeKey) bound(op string, to val) string {
+	sql := "least(greatest(" + to.sql + ", " + datetime(plan.UnixEpochTicks) + "), " + datetime(lastKey) + ")"
+	if c := to.c; c != nil && c.T == plan.Datetime && !c.Null {
+		sql = datetime(min(max(c.Int, plan.UnixEpochTicks), lastKey))
+	}
+	return k.fn + "(" + k.column + ") " + op + " " + k.fn + "(" + sql + ")"
 }
 
 // lastKey is 2106-01-01, before a DateTime ends.

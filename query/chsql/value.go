@@ -1,6 +1,8 @@
 package chsql
 
 import (
+	"strings"
+
 	"hubscope/query/plan"
 )
 
@@ -88,6 +90,12 @@ type val struct {
 	atom bool
 	// op says that sql is an infix expression.
 	op bool
+	// key, for a datetime, is the SQL of a small number or date that is another one
+	// for each value: rows are grouped by it, at less cost. of makes the value of
+	// it, which stands there as $. They hold as long as sql is keyed.
+	key, of, keyed string
+	// bucket is what a datetime is known to be a multiple of, in ticks.
+	bucket int64
 	// low says that the value may be of a LowCardinality type.
 	low bool
 	// c is the constant that sql stands for, if it does.
@@ -120,6 +128,23 @@ func (v val) s() string {
 
 // call returns a function call as a value.
 func call(k kind, null bool, sql string) val { return val{sql: sql, k: k, null: null} }
+
+// ofSeconds makes a datetime of a date or of a DateTime.
+const ofSeconds = "toDateTime64($, 7, 'UTC')"
+
+// keyed returns a datetime that of makes of key.
+func keyed(key, of string) val {
+	sql := strings.ReplaceAll(of, "$", key)
+	return val{sql: sql, k: kDatetime, key: key, of: of, keyed: sql}
+}
+
+// groupedBy returns the key of a value, "" if it has none of its own.
+func (v val) groupedBy() string {
+	if v.null || v.keyed != v.sql {
+		return ""
+	}
+	return v.key
+}
 
 // cond returns an infix condition as a value.
 func cond(null bool, sql string) val { return val{sql: sql, k: kCond, null: null, op: true} }

@@ -13,6 +13,9 @@ type Options struct {
 	// Parameters are the values for declare query_parameters, by name: nil, bool,
 	// int, int64, float64, string, json.Number, []any, map[string]any.
 	Parameters map[string]any
+	// Now is the value of now(), in ticks since 0001-01-01; nil leaves it to a
+	// parameter of the statement.
+	Now *int64
 	// Start and End bound the time column of every stored table, in ticks since
 	// 0001-01-01; nil is no bound. End is excluded.
 	Start, End *int64
@@ -24,9 +27,14 @@ type Options struct {
 	Owner *string
 	// Discovered are the answers to the Discovery of plans bound before.
 	Discovered map[string][]string
+	// NoRollups reads the stored tables also where a rollup would answer.
+	NoRollups bool
 	// External reads the rows of externaldata, nil refuses it.
 	External func(uri string) ([]byte, error)
 }
+
+// rollupsOption is the set statement that forbids rollups when it is false.
+const rollupsOption = "query_rollups"
 
 // Limits on what binding makes of a query: a few lines of KQL can call functions
 // that call functions, each several times.
@@ -60,7 +68,10 @@ func Bind(q *kql.Query, cat *Catalog, opt Options) (*Plan, kql.Errors) {
 		}
 	}
 	b.plan.CTEs = ctes
-	b.plan.answerFromRollups(b.cat)
+	if off, ok := b.options[rollupsOption].(*Const); ok && off.T == Bool && off.Int == 0 {
+		b.opt.NoRollups = true
+	}
+	b.plan.useRollups(b.cat, b.opt)
 	return b.plan, nil
 }
 
@@ -153,7 +164,8 @@ type binding struct {
 	scalar Expr
 	level  int // of the row that scalar refers to, 0 if to none
 	table  *CTE
-	rel    *rel // of table: names, order
+	rel    *rel       // of table: names, order
+	part   *Partition // of table: the partition in which it was named
 	fn     *function
 	at     kql.Span
 }
@@ -490,6 +502,9 @@ func (b *binder) tabular(e kql.Expr) rel {
 	case *kql.Ref:
 		if v := b.scope.lookup(e.Text); v != nil {
 			switch {
+			case v.part != nil:
+				b.unsupported(e.Span, "rows that as names inside partition or mv-apply")
+				return none
 			case v.table != nil:
 				return b.reference(v)
 			case v.fn != nil && b.tabularBody(v.fn):

@@ -160,9 +160,12 @@ func (b *binder) partitionOp(op *kql.PartitionOp, in rel) rel {
 		}
 		return in
 	}
-	if op.Braces || op.In != nil {
-		b.unsupported(op.Sub.Range(), "partition with a query in braces")
+	if op.In != nil {
+		b.unsupported(op.In.Range(), "a list of keys in partition")
 		return in
+	}
+	if op.Braces {
+		return b.partitionQuery(op, in, r)
 	}
 	p, isPipe := kql.Unparen(op.Sub).(*kql.Pipe)
 	if !isPipe || p.Source != nil {
@@ -180,6 +183,46 @@ func (b *binder) partitionOp(op *kql.PartitionOp, in rel) rel {
 	b.partition = outer
 	out.ordered = false
 	return out
+}
+
+// partitionQuery binds partition by K { query }: the query, which reads a table of
+// its own, is run for each value of the key, the only thing of the rows that it
+// can name.
+func (b *binder) partitionQuery(op *kql.PartitionOp, in rel, by *Ref) rel {
+	sub, ok := kql.Unparen(op.Sub).(*kql.Pipe)
+	if !ok {
+		sub = &kql.Pipe{Span: op.Sub.Range(), Source: op.Sub}
+	}
+	if b.partition != nil {
+		b.unsupported(op.Sub.Range(), "partition with a query in braces inside partition or mv-apply")
+		return in
+	}
+	row := b.row
+	b.row = nil
+	source := rel{}
+	first := sub.Ops
+	if sub.Source != nil {
+		source = b.tabular(sub.Source)
+	} else if source, ok = b.source(sub.Ops[0]); ok {
+		first = first[1:]
+	}
+	k := b.newCol(by.Name, by.T)
+	keys := &Aggregate{In: in.node, Keys: []Item{{Col: k, X: by}}}
+	source.node = &Join{Kind: Inner, Cross: true, L: keys, R: source.node}
+	outer := b.scope
+	b.scope = &scope{outer: outer}
+	level := b.level
+	if level == 0 {
+		level = -1
+	}
+	b.scope.declare(by.Name, &binding{scalar: refTo(k), level: level, at: op.By.Range()})
+	b.partition = &Partition{Keys: []ColID{k.ID}}
+	for _, o := range first {
+		source = b.operator(o, source)
+	}
+	b.partition, b.scope, b.row = nil, outer, row
+	source.ordered = false
+	return source
 }
 
 // extractGroups are the captured groups of the first match, and group is one of

@@ -766,6 +766,9 @@ func (b *binder) makeCall(e *kql.Call, f *Func, args []Expr, typeArg Type) Expr 
 	if f.Window() {
 		return b.window(e, c)
 	}
+	if k := b.foldCall(c); k != nil {
+		return k
+	}
 	return c
 }
 

@@ -135,7 +135,7 @@ func (b *binder) bindOperator(op kql.Operator, in rel) rel {
 		v.at = op.Name.Span
 		r := b.reference(v)
 		r.name = op.Name.Text
-		v.rel.name = op.Name.Text
+		v.rel.name, v.part = op.Name.Text, b.partition
 		b.scope.declare(op.Name.Text, v)
 		return r
 	case *kql.EvaluateOp:

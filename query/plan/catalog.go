@@ -30,9 +30,14 @@ type Table struct {
 	// Base are the ClickHouse tables that hold the rows when Source is a view
 	// over them. Each has the hub's name in column Hub.
 	Base []string
+	// Final says that Source replaces rows, and is read with FINAL.
+	Final bool
 	// TimeKey is the ClickHouse function of Time that the primary key begins with,
 	// empty if it does not begin with one.
 	TimeKey string
+	// Keep is for how long the table keeps its rows, in ticks; 0 is as long as its
+	// rollups.
+	Keep int64
 	// Arrival is the stored, hidden datetime column that ingestion_time() reads,
 	// empty if the table has none.
 	Arrival string
@@ -55,10 +60,13 @@ type TableColumn struct {
 }
 
 // Lookup is a table that holds facts once which a stored table refers to by a
-// key. Both key columns are stored, not queryable; key 0 means none.
+// key: columns of the same names in both, which need not be queryable.
 type Lookup struct {
 	Source string // the ClickHouse table
-	Key    string // column in both
+	Keys   []string
+	// Merge is the aggregate that makes the value of the rows of a key, "" takes it
+	// from any of them.
+	Merge string
 }
 
 // Rollup is a table of partial aggregates from which some aggregations over a
@@ -74,6 +82,9 @@ type Rollup struct {
 	Step         int64
 	// Count is the column that holds the number of rows.
 	Count string
+	// Fine is a dimension that is about as fine as the table's rows, "" if none is:
+	// rows of few values of it are found sooner by the table's own key.
+	Fine string
 	// Sums maps columns of Table to columns of Source that hold their sums.
 	Sums map[string]string
 }

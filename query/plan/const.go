@@ -292,6 +292,68 @@ func foldBinary(op kql.Op, x, y Expr, t Type) Expr {
 	return nil
 }
 
+// foldCall computes the functions of datetimes that bounds of time are made of;
+// nil leaves a call to the engine.
+func (b *binder) foldCall(c *Call) Expr {
+	at := func(ticks int64) Expr {
+		if ticks < 0 || ticks > MaxDatetimeTicks {
+			return nil
+		}
+		return &Const{T: Datetime, Int: ticks}
+	}
+	span := func(i int) (int64, bool) {
+		k, ok := c.Args[i].(*Const)
+		return k.ticks(), ok && !k.Null && k.T == Timespan
+	}
+	switch c.Func.Base {
+	case "now", "ago":
+		if b.opt.Now == nil {
+			return nil
+		}
+		if len(c.Args) == 0 {
+			return at(*b.opt.Now)
+		}
+		by, ok := span(0)
+		switch {
+		case !ok || by > MaxDatetimeTicks || by < -MaxDatetimeTicks:
+			return nil
+		case c.Func.Base == "ago":
+			return at(*b.opt.Now - by)
+		}
+		return at(*b.opt.Now + by)
+	}
+	if len(c.Args) == 0 {
+		return nil
+	}
+	t, ok := c.Args[0].(*Const)
+	if !ok || t.Null || t.T != Datetime || t.Int < 0 || t.Int > MaxDatetimeTicks {
+		return nil
+	}
+	if c.Func.Base == "bin" {
+		if size, ok := span(1); ok && size > 0 {
+			return at(t.Int - t.Int%size)
+		}
+		return nil
+	}
+	if len(c.Args) > 1 {
+		return nil
+	}
+	day := Time(t.Int)
+	switch c.Func.Base {
+	case "startofday":
+	case "startofweek":
+		day = day.AddDate(0, 0, -int(day.Weekday()))
+	case "startofmonth":
+		day = day.AddDate(0, 0, 1-day.Day())
+	case "startofyear":
+		day = day.AddDate(0, 0, 1-day.YearDay())
+	default:
+		return nil
+	}
+	ticks := Ticks(day)
+	return at(ticks - ticks%TicksPerDay)
+}
+
 func constReal(c *Const) float64 {
 	if c.T == Real {
 		return c.Real

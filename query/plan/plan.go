@@ -49,6 +49,8 @@ type Plan struct {
 	// Rollup is the ClickHouse table that answers in the place of a stored table,
 	// "" if none does; RollupWhyNot says what stands against it.
 	Rollup, RollupWhyNot string
+	// Notices say what of the answer a user has to know, in sentences.
+	Notices []string
 
 	columns    int             // ids handed out so far
 	undeclared map[string]bool // columns that open tables were found to have

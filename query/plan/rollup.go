@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 
 	"hubscope/query/kql"
 )
@@ -17,31 +18,56 @@ type RollupScan struct {
 	// plan; Time is the start of the bucket.
 	Dimensions, Sums []Column
 	Time, Count      Column
-	// Bounds hold for Time of the table.
-	Bounds []Bound
-}
-
-// Bound is Time Op X, with <, <=, > or >=; X reads no column.
-type Bound struct {
-	Op kql.Op
-	X  Expr
+	// From <= Time < To holds of what is read, in ticks; 0 and MaxDatetimeTicks+1
+	// are no bounds.
+	From, To int64
 }
 
 func (*RollupScan) node() {}
 
-// Exact says that the bound lies between two buckets, whatever the query's time.
-func (b Bound) Exact(step int64) bool {
-	c, ok := b.X.(*Const)
-	return ok && !c.Null && c.Int%step == 0 && (b.Op == kql.OpGe || b.Op == kql.OpLt)
+// Whole returns the bounds of the buckets that lie wholly within From and To.
+func (rs *RollupScan) Whole() (from, to int64) {
+	step := rs.Rollup.Step
+	return (rs.From + step - 1) / step * step, rs.To / step * step
 }
 
-// answerFromRollups replaces what aggregates over stored tables read by rollups
-// where the answer is the same.
-func (p *Plan) answerFromRollups(cat *Catalog) {
-	if len(cat.rollups) == 0 {
+// within narrows the bounds to those of a condition on time, if it is one whose
+// bounds are known.
+func (rs *RollupScan) within(b bound) {
+	x := b.at
+	switch b.op {
+	case kql.OpGe:
+		rs.From = max(rs.From, x)
+	case kql.OpGt:
+		rs.From = max(rs.From, x+1)
+	case kql.OpLt:
+		rs.To = min(rs.To, x)
+	case kql.OpLe:
+		rs.To = min(rs.To, x+1)
+	}
+}
+
+// bound is: the time op at.
+type bound struct {
+	op kql.Op
+	at int64
+}
+
+// useRollups replaces what aggregates over stored tables read by rollups where
+// the answer is the same.
+func (p *Plan) useRollups(cat *Catalog, opt Options) {
+	read := ""
+	for _, t := range p.Tables {
+		for _, r := range cat.rollups {
+			if r.Table == t.Name {
+				read = t.Name
+			}
+		}
+	}
+	if read == "" {
 		return
 	}
-	a := &answerer{plan: p, cat: cat}
+	a := &answerer{plan: p, cat: cat, opt: opt}
 	for _, c := range p.CTEs {
 		c.Root = a.node(c.Root)
 	}
@@ -53,27 +79,36 @@ func (p *Plan) answerFromRollups(cat *Catalog) {
 		}
 	}
 	p.CTEs = kept
+	if p.Rollup == "" && p.RollupWhyNot == "" {
+		p.RollupWhyNot = "it does not aggregate the rows of " + read
+	}
 }
 
 type answerer struct {
 	plan *Plan
 	cat  *Catalog
+	opt  Options
 }
 
 func (a *answerer) node(n Node) Node {
 	switch n := n.(type) {
 	case *Filter:
+		a.expr(n.Pred)
 		n.In = a.node(n.In)
 	case *Extend:
+		a.items(n.Items)
 		n.In = a.node(n.In)
 	case *Aggregate:
 		if r := a.aggregate(n); r != nil {
 			return r
 		}
+		a.items(n.Keys)
+		a.items(n.Aggs)
 		n.In = a.node(n.In)
 	case *Sort:
 		n.In = a.node(n.In)
 	case *Limit:
+		a.expr(n.N)
 		n.In = a.node(n.In)
 	case *Serialize:
 		n.In = a.node(n.In)
@@ -88,73 +123,198 @@ func (a *answerer) node(n Node) Node {
 	case *Ordinal:
 		n.In = a.node(n.In)
 	case *MakeSeries:
-		n.In = a.node(n.In)
+		if !a.makeSeries(n) {
+			n.In = a.node(n.In)
+		}
 	case *Scanner:
 		n.In = a.node(n.In)
+	case *Range:
+		a.expr(n.From)
+		a.expr(n.To)
+		a.expr(n.Step)
 	}
 	return n
 }
 
-// aggregate returns n over a rollup, nil if none answers it.
-func (a *answerer) aggregate(n *Aggregate) Node {
-	// From the table up: filters and computed columns.
-	var steps []Node
-	var used []*CTE
-	in := n.In
+func (a *answerer) items(list []Item) {
+	for _, it := range list {
+		a.expr(it.X)
+	}
+}
+
+// expr answers the subqueries in an expression.
+func (a *answerer) expr(x Expr) {
+	WalkExpr(x, func(x Expr) bool {
+		switch x := x.(type) {
+		case *ScalarQuery:
+			x.Query = a.node(x.Query)
+		case *ArrayQuery:
+			x.Query = a.node(x.Query)
+		case *InQuery:
+			x.Query = a.node(x.Query)
+		}
+		return true
+	})
+}
+
+// source is a stored table and the filters and computed columns above it, from
+// above. ctes is what they are reached through.
+type source struct {
+	scan  *Scan
+	steps []Node
+	ctes  []*CTE
+}
+
+func sourceOf(in Node) (s source, ok bool) {
 	for {
 		switch x := in.(type) {
 		case *Filter:
-			steps, in = append(steps, x), x.In
+			s.steps, in = append(s.steps, x), x.In
 			continue
 		case *Extend:
-			steps, in = append(steps, x), x.In
+			s.steps, in = append(s.steps, x), x.In
+			continue
+		case *Serialize:
+			in = x.In
 			continue
 		case *CTERef:
-			if x.CTE.Refs == 1 && len(x.Cols) == len(x.CTE.Cols) {
+			if len(x.Cols) == len(x.CTE.Cols) {
+				// What was not read by name before is read under other names now: a
+				// table that is used twice may still be summarized twice.
 				rename := &Extend{}
 				for i, c := range x.Cols {
 					rename.Items = append(rename.Items, Item{Col: c, X: refTo(x.CTE.Cols[i])})
 				}
-				steps, in = append(steps, rename), x.CTE.Root
-				used = append(used, x.CTE)
+				s.steps, in = append(s.steps, rename), x.CTE.Root
+				s.ctes = append(s.ctes, x.CTE)
 				continue
 			}
+		case *Scan:
+			s.scan = x
+			return s, true
 		}
-		break
+		return s, false
 	}
-	scan, ok := in.(*Scan)
+}
+
+// release drops a use of a CTE, and with the last one the uses in it.
+func release(c *CTE) {
+	c.Refs--
+	if c.Refs > 0 {
+		return
+	}
+	if s, _ := sourceOf(c.Root); len(s.ctes) > 0 {
+		release(s.ctes[0])
+	}
+}
+
+// try looks for a rollup that answers what make makes of it. It says what stands
+// against it otherwise.
+func (a *answerer) try(in Node, make func(*RollupScan, *cells, Node) string) bool {
+	s, ok := sourceOf(in)
+	if !ok {
+		return false
+	}
+	var why []string
+	for _, r := range a.cat.rollups {
+		if r.Table != s.scan.Table.Name {
+			continue
+		}
+		reason := "the query forbids it"
+		if !a.opt.NoRollups {
+			if reason = a.over(r, s, make); reason == "" {
+				if len(s.ctes) > 0 {
+					release(s.ctes[0])
+				}
+				if a.plan.Rollup == "" {
+					a.plan.Rollup = r.Source
+				}
+				return true
+			}
+		}
+		why = append(why, r.Source+": "+reason)
+	}
+	for _, w := range why {
+		if !strings.Contains(a.plan.RollupWhyNot, w) {
+			if a.plan.RollupWhyNot != "" {
+				a.plan.RollupWhyNot += "; "
+			}
+			a.plan.RollupWhyNot += w
+		}
+	}
+	return false
+}
+
+// aggregate returns n over a rollup, nil if none answers it.
+func (a *answerer) aggregate(n *Aggregate) Node {
+	var out *Aggregate
+	ok := a.try(n.In, func(rs *RollupScan, known *cells, in Node) string {
+		if n.Partition != nil {
+			return "it works on partitions"
+		}
+		out = &Aggregate{In: in, Keys: n.Keys}
+		for _, k := range n.Keys {
+			if why := known.depends(k.X); why != "" {
+				return "it groups by " + why
+			}
+		}
+		aggs, why := rs.aggs(n.Aggs, known)
+		out.Aggs = aggs
+		return why
+	})
 	if !ok {
 		return nil
 	}
-	why := ""
-	for _, r := range a.cat.rollups {
-		if r.Table != scan.Table.Name {
-			continue
-		}
-		out, reason := a.over(r, scan, steps, n)
-		if out != nil {
-			for _, c := range used {
-				c.Refs--
-			}
-			a.plan.Rollup, a.plan.RollupWhyNot = r.Source, ""
-			return out
-		}
-		why = reason
-	}
-	if a.plan.Rollup == "" && why != "" {
-		a.plan.RollupWhyNot = why
-	}
-	return nil
+	return out
 }
 
-// over tries one rollup. steps are the nodes between n and scan, from above.
-func (a *answerer) over(r *Rollup, scan *Scan, steps []Node, n *Aggregate) (Node, string) {
-	if n.Partition != nil {
-		return nil, "partition"
+// makeSeries puts a rollup under make-series, if one answers it: its bins have to
+// be of whole buckets.
+func (a *answerer) makeSeries(n *MakeSeries) bool {
+	var aggs []Item
+	var node Node
+	ok := a.try(n.In, func(rs *RollupScan, known *cells, in Node) string {
+		node = in
+		step, isConst := n.Step.(*Const)
+		from, aligned := n.From.(*Const)
+		switch {
+		case !known.isTime(n.Axis.X):
+			return "its axis is not " + rs.Rollup.Time
+		case !isConst || step.Null || step.T != Timespan || step.Int <= 0 || step.Int%rs.Rollup.Step != 0:
+			return "the steps of its axis are no multiple of the rollup's"
+		case !aligned || from.Null || from.Int%rs.Rollup.Step != 0:
+			return "its axis does not begin between two buckets"
+		}
+		// What lies outside of the axis does not count, and need not be read.
+		rs.From = max(rs.From, from.Int)
+		if to, ok := n.To.(*Const); ok && !to.Null && to.Int%rs.Rollup.Step == 0 && !n.Inclusive {
+			rs.To = min(rs.To, to.Int)
+		} else if n.To != nil {
+			return "its axis does not end between two buckets"
+		}
+		for _, k := range n.Keys {
+			if why := known.depends(k.X); why != "" {
+				return "it groups by " + why
+			}
+		}
+		var why string
+		aggs, why = rs.aggs(n.Inner, known)
+		return why
+	})
+	if ok {
+		n.In, n.Inner = node, aggs
 	}
-	rs := &RollupScan{Rollup: r, Table: scan.Table, Count: a.plan.NewCol("Count", Long)}
-	known := &cells{same: map[ColID]bool{}, step: r.Step, names: map[ColID]string{}}
-	sums := map[ColID]bool{}
+	return ok
+}
+
+// over tries one rollup; it returns what stands against it.
+func (a *answerer) over(r *Rollup, src source, make func(*RollupScan, *cells, Node) string) string {
+	scan := src.scan
+	if scan.Arrival != nil {
+		return "it reads ingestion_time()"
+	}
+	rs := &RollupScan{Rollup: r, Table: scan.Table, Count: a.plan.NewCol("Count", Long), To: MaxDatetimeTicks + 1}
+	known := &cells{same: map[ColID]bool{}, sums: map[ColID]bool{}, step: r.Step, names: map[ColID]string{}}
 	for i, c := range scan.Cols {
 		name := scan.Table.Columns[scan.Index[i]].Name
 		known.names[c.ID] = name
@@ -166,21 +326,24 @@ func (a *answerer) over(r *Rollup, scan *Scan, steps []Node, n *Aggregate) (Node
 			known.same[c.ID] = true
 		case r.Sums[name] != "":
 			rs.Sums = append(rs.Sums, c)
-			sums[c.ID] = true
+			known.sums[c.ID] = true
 		}
 	}
 	var node Node = rs
-	for i := len(steps) - 1; i >= 0; i-- {
-		switch s := steps[i].(type) {
+	for i := len(src.steps) - 1; i >= 0; i-- {
+		switch s := src.steps[i].(type) {
 		case *Filter:
 			for _, pred := range conjuncts(s.Pred, nil) {
 				if bounds := known.bounds(pred); bounds != nil {
-					rs.Bounds = append(rs.Bounds, bounds...)
+					for _, b := range bounds {
+						rs.within(b)
+					}
 					continue
 				}
 				if why := known.depends(pred); why != "" {
-					return nil, "the filter depends on " + why
+					return "the filter depends on " + why
 				}
+				known.few = known.few || known.picks(pred, r.Fine)
 				node = &Filter{In: node, Pred: pred}
 			}
 		case *Extend:
@@ -189,16 +352,17 @@ func (a *answerer) over(r *Rollup, scan *Scan, steps []Node, n *Aggregate) (Node
 				known.names[it.Col.ID] = it.Col.Name
 				if ref, ok := it.X.(*Ref); ok {
 					// A renamed column is what it was.
+					known.names[it.Col.ID] = known.names[ref.ID]
 					switch {
-					case ref.ID == known.time:
-						known.alias(it.Col.ID)
-					case sums[ref.ID]:
-						sums[it.Col.ID] = true
+					case known.isTime(ref):
+						known.times = append(known.times, it.Col.ID)
+					case known.sums[ref.ID]:
+						known.sums[it.Col.ID] = true
 					}
 				}
 				if known.depends(it.X) == "" {
 					known.same[it.Col.ID] = true
-				} else if !known.isTime(it.X) && !sums[it.Col.ID] {
+				} else if !known.isTime(it.X) && !known.sums[it.Col.ID] {
 					continue // nothing may read it
 				}
 				e.Items = append(e.Items, it)
@@ -206,28 +370,69 @@ func (a *answerer) over(r *Rollup, scan *Scan, steps []Node, n *Aggregate) (Node
 			node = e
 		}
 	}
-	out := &Aggregate{In: node, Keys: n.Keys}
-	for _, k := range n.Keys {
-		if why := known.depends(k.X); why != "" {
-			return nil, "it groups by " + why
+	if why := make(rs, known, node); why != "" {
+		return why
+	}
+	if from, to := rs.Whole(); from >= to {
+		return "the range of time has no whole bucket"
+	}
+	begin := a.retention(rs)
+	if known.few && !(rs.From > 0 && rs.From < begin) {
+		return "rows of few " + r.Fine + "s are found sooner by their key"
+	}
+	return ""
+}
+
+// retention keeps an answer from the rollup to the time for which the table keeps
+// its rows, unless the query asks for a time before it: then it says so. It
+// returns the beginning of that time, 0 if it has none.
+func (a *answerer) retention(rs *RollupScan) (begin int64) {
+	if rs.Table.Keep == 0 || a.opt.Now == nil {
+		return 0
+	}
+	begin = *a.opt.Now - rs.Table.Keep
+	begin -= begin % TicksPerDay
+	switch {
+	case begin <= 0:
+	case rs.From == 0:
+		if from, to := begin, rs.To/rs.Rollup.Step*rs.Rollup.Step; from < to {
+			rs.From = from
+		}
+	case rs.From < begin:
+		a.plan.notice("%s keeps its rows for %d days: what is before %s comes from the counts of %s", rs.Table.Name,
+			rs.Table.Keep/TicksPerDay, FormatDatetime(begin)[:10], rs.Rollup.Source)
+	}
+	return begin
+}
+
+func (p *Plan) notice(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	for _, n := range p.Notices {
+		if n == text {
+			return
 		}
 	}
-	for _, it := range n.Aggs {
+	p.Notices = append(p.Notices, text)
+}
+
+// aggs returns aggregates that give over cells what list gives over rows.
+func (rs *RollupScan) aggs(list []Item, known *cells) (out []Item, why string) {
+	for _, it := range list {
 		agg, ok := it.X.(*Agg)
 		if !ok {
 			return nil, "an aggregate"
 		}
-		x, why := rs.agg(agg, known, sums)
+		x, why := rs.agg(agg, known)
 		if why != "" {
 			return nil, why
 		}
-		out.Aggs = append(out.Aggs, Item{Col: it.Col, X: x})
+		out = append(out, Item{Col: it.Col, X: x})
 	}
 	return out, ""
 }
 
 // agg returns an aggregate that gives over cells what x gives over rows.
-func (rs *RollupScan) agg(x *Agg, known *cells, sums map[ColID]bool) (*Agg, string) {
+func (rs *RollupScan) agg(x *Agg, known *cells) (*Agg, string) {
 	free := func(args []Expr) string {
 		for _, arg := range args {
 			if why := known.depends(arg); why != "" {
@@ -243,7 +448,7 @@ func (rs *RollupScan) agg(x *Agg, known *cells, sums map[ColID]bool) (*Agg, stri
 		return &c, free(x.Args)
 	case "sum", "sumif":
 		ref, ok := x.Args[0].(*Ref)
-		if !ok || !sums[ref.ID] {
+		if !ok || !known.sums[ref.ID] {
 			return nil, fmt.Sprintf("%s adds up what the rollup does not", x.Func.Name)
 		}
 		return &c, free(x.Args[1:])
@@ -257,13 +462,13 @@ func (rs *RollupScan) agg(x *Agg, known *cells, sums map[ColID]bool) (*Agg, stri
 // cells knows which columns have one value in each cell of a rollup.
 type cells struct {
 	same  map[ColID]bool
+	sums  map[ColID]bool // columns that the cells have the sums of
 	names map[ColID]string
 	time  ColID
 	times []ColID // further names of time
 	step  int64
+	few   bool // the filters leave few values of the rollup's finest dimension
 }
-
-func (k *cells) alias(id ColID) { k.times = append(k.times, id) }
 
 func (k *cells) isTime(x Expr) bool {
 	ref, ok := x.(*Ref)
@@ -295,7 +500,8 @@ func (k *cells) depends(x Expr) (why string) {
 			return false
 		}
 		switch x := x.(type) {
-		case *Const, *Unary, *Binary, *In, *Between, *Path:
+		case *Const, *Unary, *Binary, *In, *Between, *Path, *InQuery, *ScalarQuery, *ArrayQuery:
+			// A subquery reads no column of the row.
 		case *Ref:
 			if !k.same[x.ID] {
 				why = k.names[x.ID]
@@ -350,12 +556,10 @@ func (c *Const) ticks() int64 {
 }
 
 // bounds returns a condition on time as bounds, nil if it is something else.
-func (k *cells) bounds(x Expr) []Bound {
-	fixed := func(x Expr) bool {
-		if c, ok := x.(*Const); ok && c.Null || x.Type() != Datetime {
-			return false
-		}
-		return !ReadsColumns(x) && k.depends(x) == ""
+func (k *cells) bounds(x Expr) []bound {
+	at := func(x Expr) (int64, bool) {
+		c, ok := x.(*Const)
+		return c.ticks(), ok && !c.Null && c.T == Datetime && c.Int >= 0 && c.Int <= MaxDatetimeTicks
 	}
 	switch x := x.(type) {
 	case *Binary:
@@ -375,13 +579,15 @@ func (k *cells) bounds(x Expr) []Bound {
 		}
 		switch op {
 		case kql.OpLt, kql.OpLe, kql.OpGt, kql.OpGe:
-			if k.isTime(l) && fixed(r) {
-				return []Bound{{op, r}}
+			if t, ok := at(r); ok && k.isTime(l) {
+				return []bound{{op, t}}
 			}
 		}
 	case *Between:
-		if !x.Not && k.isTime(x.X) && fixed(x.Lo) && fixed(x.Hi) {
-			return []Bound{{kql.OpGe, x.Lo}, {kql.OpLe, x.Hi}}
+		lo, ok := at(x.Lo)
+		hi, ok2 := at(x.Hi)
+		if ok && ok2 && !x.Not && k.isTime(x.X) {
+			return []bound{{kql.OpGe, lo}, {kql.OpLe, hi}}
 		}
 	}
 	return nil
@@ -397,6 +603,21 @@ func ReadsColumns(x Expr) bool {
 		return !found
 	})
 	return found
+}
+
+// picks says whether a condition leaves few values of a column.
+func (k *cells) picks(x Expr, column string) bool {
+	is := func(x Expr) bool {
+		ref, ok := x.(*Ref)
+		return ok && column != "" && k.names[ref.ID] == column
+	}
+	switch x := x.(type) {
+	case *Binary:
+		return x.Op == kql.OpEq && (is(x.X) && !ReadsColumns(x.Y) || is(x.Y) && !ReadsColumns(x.X))
+	case *In:
+		return x.Op == kql.OpIn && is(x.X)
+	}
+	return false
 }
 
 // conjuncts appends the conditions that x is the conjunction of.
