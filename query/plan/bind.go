@@ -139,11 +139,20 @@ type rel struct {
 	ordered bool
 }
 
-func (r *rel) column(name string) (Column, bool) {
+// declared returns the column of this name, but none that only an open table may
+// have.
+func (r *rel) declared(name string) (Column, bool) {
 	for i := range r.cols {
 		if r.cols[i].Name == name {
 			return r.cols[i], true
 		}
+	}
+	return Column{}, false
+}
+
+func (r *rel) column(name string) (Column, bool) {
+	if c, ok := r.declared(name); ok {
+		return c, true
 	}
 	if r.open != nil {
 		c := r.open(name)

@@ -29,10 +29,10 @@ func (b *binder) externaldata(e *kql.ExternalData) rel {
 	}
 	format, skip := "", false
 	for _, p := range append(append([]*kql.Param(nil), e.Params...), e.Props...) {
-		switch p.Name.Text {
+		switch strings.ToLower(p.Name.Text) {
 		case "format":
 			format = strings.ToLower(b.paramString(p))
-		case "ignoreFirstRecord":
+		case "ignorefirstrecord":
 			c, ok := b.expr(p.Value).(*Const)
 			if !ok || c.T != Bool && c.T != String {
 				b.errorf(p.Span, CodeType, "ignoreFirstRecord is true or false")

@@ -209,6 +209,7 @@ func (b *binder) union(op *kql.UnionOp, in *rel) rel {
 		b.unsupported(keywordAt(op), "union inside partition or mv-apply")
 	}
 	var parts []rel
+	var left kql.Errors // what isfuzzy forgave
 	add := func(r rel, name string) {
 		if name == "" {
 			name = "union_arg" + strconv.Itoa(len(parts))
@@ -240,6 +241,7 @@ func (b *binder) union(op *kql.UnionOp, in *rel) rel {
 				unknown = unknown && err.Code == CodeUnknownName
 			}
 			if unknown {
+				left = append(left, b.errs[before:]...)
 				b.errs = b.errs[:before]
 				continue
 			}
@@ -265,6 +267,7 @@ func (b *binder) union(op *kql.UnionOp, in *rel) rel {
 		source = param(op.Params, "with_source")
 	}
 	if len(parts) == 0 {
+		b.errs = append(b.errs, left...)
 		if len(b.errs) == 0 {
 			b.errorf(keywordAt(op), CodeUnknownName, "the union has no table")
 		}
