@@ -503,12 +503,15 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 		f := map[string]string{"binary_all_and": "groupBitAnd", "binary_all_or": "groupBitOr", "binary_all_xor": "groupBitXor"}[base]
 		v := args[0]
 		k := kindOf(a.T)
-		if k != kInt && k != kLong {
-			k = kLong
-			v = g.num(v, k)
+		switch k {
+		case kInt, kLong, kTimespan:
+		case kDatetime:
+			r := g.hoist(orNull(kLong, f, val{sql: g.ticks(v), k: kLong, null: v.null}))
+			return call(k, true, "if(isNull("+r.sql+"), NULL, "+fromTicks("assumeNotNull("+r.sql+")")+")")
+		default:
+			return orNull(kLong, f, g.num(v, kLong))
 		}
-		r := orNull(k, f, v)
-		return r
+		return orNull(k, f, v)
 	}
 	panic("chsql: no SQL for aggregate " + a.Func.Name)
 }
@@ -598,6 +601,9 @@ func (g *gen) percentile(a *plan.Agg, args []val, weighted bool) val {
 	}
 	p := args[len(args)-1]
 	share := constFloat(p) / 100
+	if !(share >= 0 && share <= 1) {
+		return nullOf(k)
+	}
 	x := v.sql
 	if k == kDatetime {
 		x = g.ticks(v)

@@ -63,7 +63,7 @@ var convertFunctions = map[string]function{
 		if len(a) == 2 {
 			s := g.hoist(val{k: kString, sql: sql})
 			n := g.num(a[1], kLong)
-			sql = "leftPad(" + s.sql + ", greatest(toInt64(length(" + s.sql + ")), " + n.lit() + "), '0')"
+			sql = "leftPad(" + s.sql + ", greatest(toInt64(length(" + s.sql + ")), least(greatest(ifNull(" + n.sql + ", 0), 0), 1000)), '0')"
 		}
 		if v.null {
 			sql = "ifNull(" + sql + ", '')"

@@ -1,6 +1,7 @@
 package chsql
 
 import (
+	"strconv"
 	"strings"
 
 	"hubscope/query/plan"
@@ -96,6 +97,9 @@ func wholeDays(ticks int64) bool { return ticks > 0 && plan.TicksPerDay%ticks ==
 func bin(g *gen, c *plan.Call, a []val) val {
 	v, size := a[0], a[1]
 	k := kindOf(c.T)
+	if k == kJSON {
+		k = kReal // both are dynamic
+	}
 	switch k {
 	case kDatetime:
 		v = g.toDatetime(v)
@@ -124,7 +128,7 @@ func bin(g *gen, c *plan.Call, a []val) val {
 		return val{sql: "floor(" + l.s() + " / " + s.s() + ") * " + s.s(), k: k, null: l.null, op: true}
 	case kDecimal:
 		l, s := g.hoist(g.num(v, k)), g.hoist(g.num(size, k))
-		return call(k, true, "if("+s.sql+" > 0, CAST(floor(toFloat64("+l.sql+") / toFloat64("+s.sql+")) * toFloat64("+s.sql+"), '"+decimalType+"'), NULL)")
+		return call(k, true, "if("+s.sql+" > 0, CAST(floor(toFloat64("+l.sql+") / toFloat64("+s.sql+")) * toFloat64("+s.sql+"), '"+nullable(decimalType, l.null || s.null)+"'), NULL)")
 	}
 	if v.path != nil || v.k == kJSON || v.k == kText {
 		v = g.num(v, k)
@@ -195,8 +199,15 @@ func constFloat(v val) float64 {
 	if v.c == nil {
 		return 0
 	}
-	if v.c.T == plan.Real {
+	switch v.c.T {
+	case plan.Real:
 		return v.c.Real
+	case plan.Decimal:
+		f, err := strconv.ParseFloat(v.c.Text, 64)
+		if err != nil {
+			return 0
+		}
+		return f
 	}
 	return float64(v.c.Int)
 }
@@ -227,7 +238,10 @@ func interval(ticks int64) string {
 func binAt(g *gen, c *plan.Call, a []val) val {
 	k := kindOf(c.T)
 	switch k {
-	case kReal, kDecimal:
+	case kReal, kDecimal, kJSON:
+		if k == kJSON {
+			k = kReal
+		}
 		v, s, at := g.hoist(g.num(a[0], kReal)), g.hoist(g.num(a[1], kReal)), g.hoist(g.num(a[2], kReal))
 		r := call(kReal, true, "if("+s.sql+" > 0, floor(("+v.s()+" - "+at.s()+") / "+s.s()+") * "+s.s()+" + "+at.s()+", NULL)")
 		return g.num(r, k)
@@ -379,7 +393,14 @@ func datetimeDiff(g *gen, c *plan.Call, a []val) val {
 
 // shiftZone moves a datetime between UTC and the time of a zone.
 func shiftZone(g *gen, a []val, local bool) val {
-	v, zone := g.hoist(g.toDatetime(a[0])), g.hoist(g.str(a[1]))
+	v, zone := g.hoist(g.toDatetime(a[0])), g.str(a[1])
+	if _, ok := zone.constString(); !ok {
+		// A name that is data may be that of no zone: null.
+		zone = g.hoist(zone)
+		known := zone.sql + " IN (SELECT time_zone FROM system.time_zones)"
+		v = g.hoist(val{k: kDatetime, null: true, sql: "if(" + known + ", toNullable(" + v.sql + "), NULL)"})
+		zone = g.hoist(val{k: kString, sql: "if(" + known + ", " + zone.sql + ", 'UTC')"})
+	}
 	// The clock of a zone is the text of the time in it.
 	clock := func(x string) string { return "toDateTime64(toString(" + x + ", " + zone.sql + "), 7, 'UTC')" }
 	if local {
@@ -388,7 +409,9 @@ func shiftZone(g *gen, a []val, local bool) val {
 	ticks := func(x string) string { return "reinterpretAsInt64(" + x + ")" }
 	// The offset at the local time taken for UTC is a guess; that at the guess counts.
 	guess := g.hoist(val{k: kDatetime, null: v.null, sql: fromTicks(ticks(v.sql) + " * 2 - " + ticks(clock(v.sql)))})
-	return call(kDatetime, v.null, fromTicks(ticks(v.sql)+" + "+ticks(guess.sql)+" - "+ticks(clock(guess.sql))))
+	utc := g.hoist(val{k: kDatetime, null: v.null, sql: fromTicks(ticks(v.sql) + " + " + ticks(guess.sql) + " - " + ticks(clock(guess.sql)))})
+	// A time that no clock showed, as it was put forward: the guess.
+	return call(kDatetime, v.null, "if("+clock(utc.sql)+" = "+v.sql+", "+utc.sql+", "+guess.sql+")")
 }
 
 // formatDatetime writes a datetime by Kusto's letters: y M d h H m s f F tt, each

@@ -56,7 +56,7 @@ func (g *gen) seasons(acf string) string {
 func periodsDetect(g *gen, c *plan.Call, a []val) []val {
 	lo, hi, n := g.num(a[1], kReal), g.num(a[2], kReal), g.num(a[3], kLong)
 	found := g.named("found", val{k: kArray, sql: g.let(g.autocorrelations(g.reals(a[0]).sql, withoutMean), func(acf string) string {
-		return "arrayResize(arrayReverseSort(w -> w.2, arrayMap(w -> (toFloat64(w.1), w.2), arrayFilter(w -> w.1 >= " + lo.s() + " AND w.1 <= " + hi.s() + ", " + g.seasons(acf) + "))), toUInt32(greatest(ifNull(" + n.lit() + ", 0), 0)), (0., 0.))"
+		return "arrayResize(arrayReverseSort(w -> w.2, arrayMap(w -> (toFloat64(w.1), w.2), arrayFilter(w -> w.1 >= " + lo.s() + " AND w.1 <= " + hi.s() + ", " + g.seasons(acf) + "))), toUInt32(least(greatest(ifNull(" + n.lit() + ", 0), 0), 1000)), (0., 0.))"
 	})})
 	return []val{
 		{k: kArray, elem: kReal, sql: "arrayMap(x -> if(x.2 > 0, x.1, 0.), " + found.sql + ")", item: found.item},

@@ -125,16 +125,35 @@ var dynamicFunctions = map[string]function{
 	"bag_pack":        bagPack,
 	"bag_remove_keys": bagRemoveKeys,
 	"bag_set_key": func(g *gen, c *plan.Call, a []val) val {
-		h := g.hoist(val{sql: nonNull(g.json(a[0])), k: kText})
+		bag := g.hoist(g.json(a[0]))
 		value := g.json(a[2])
-		key := g.hoist(g.str(a[1]))
-		pair := "(" + key.sql + ", ifNull(" + value.sql + ", 'null'))"
-		pairs := "JSONExtractKeysAndValuesRaw(" + h.sql + ")"
-		return call(kJSON, false, pairsJSON("if(has(JSONExtractKeys("+h.sql+"), "+key.sql+"), arrayMap(x -> if(x.1 = "+key.sql+", "+pair+", x), "+pairs+"), arrayPushBack("+pairs+", "+pair+"))"))
+		set := value.sql
+		if value.null {
+			set = "ifNull(" + set + ", 'null')"
+		}
+		var keys []string
+		if text, ok := a[1].constString(); ok && strings.HasPrefix(text, "$") {
+			if steps, ok := jsonPath(text); ok && len(steps) > 0 {
+				for _, s := range steps {
+					keys = append(keys, quote(s.key))
+				}
+			}
+		}
+		if keys == nil {
+			keys = []string{g.hoist(g.str(a[1])).sql}
+		}
+		is := "startsWith(" + nonNull(bag) + ", '{')"
+		return call(kJSON, true, "if("+is+", "+g.setKey("if("+is+", "+nonNull(bag)+", '{}')", keys, set)+", NULL)")
 	},
 	"bag_zip": func(g *gen, c *plan.Call, a []val) val {
-		k, v := g.hoist(g.strings(a[0])), g.raws(a[1])
-		return bagOf(g, "arrayZip("+k.sql+", arrayResize("+v.sql+", length("+k.sql+"), 'null'))")
+		// Keys that are no strings are left out; without an array of keys: null.
+		k, v := g.hoist(g.raws(a[0])), g.raws(a[1])
+		pairs := "arrayMap(x -> (JSONExtractString(x.1), x.2), arrayFilter(x -> startsWith(x.1, '\"'), arrayZip(" + k.sql + ", arrayResize(" + v.sql + ", length(" + k.sql + "), 'null'))))"
+		bag := bagOf(g, pairs)
+		if a[0].path == nil && a[0].k == kArray {
+			return bag
+		}
+		return call(kJSON, true, "if(startsWith("+nonNull(g.json(a[0]))+", '['), "+bag.sql+", NULL)")
 	},
 	"pack_all": func(g *gen, c *plan.Call, a []val) val {
 		skip := a[0].c != nil && a[0].c.Int != 0
@@ -205,7 +224,7 @@ var dynamicFunctions = map[string]function{
 			if len(a) > 2 {
 				step = g.hoist(a[2]).s()
 			}
-			n := "toUInt64(ifNull(least(greatest(if((" + to + " - " + f.s() + ") * sign(" + step + ") < 0, 0, intDiv(" + to + " - " + f.s() + ", " + step + ") + 1), 0), 1048576), 0))"
+			n := "toUInt64(ifNull(least(greatest(if((" + to + " - " + f.s() + ") * sign(" + step + ") < 0, 0, intDivOrNull(" + to + " - " + f.s() + ", " + step + ") + 1), 0), 1048576), 0))"
 			e := "toInt64(assumeNotNull(" + f.s() + ") + toInt64(i) * assumeNotNull(" + step + "))"
 			if elem == kDatetime {
 				e = fromTicks(e)
@@ -217,21 +236,21 @@ var dynamicFunctions = map[string]function{
 		if len(a) > 2 {
 			step = g.hoist(g.num(a[2], kLong))
 		}
-		n := "toUInt64(ifNull(least(greatest(if((" + to.s() + " - " + f.s() + ") * sign(" + step.s() + ") < 0, 0, intDiv(" + to.s() + " - " + f.s() + ", " + step.s() + ") + 1), 0), 1048576), 0))"
+		n := "toUInt64(ifNull(least(greatest(if((" + to.s() + " - " + f.s() + ") * sign(" + step.s() + ") < 0, 0, intDivOrNull(" + to.s() + " - " + f.s() + ", " + step.s() + ") + 1), 0), 1048576), 0))"
 		return val{k: kArray, elem: kLong, sql: "arrayMap(i -> toInt64(assumeNotNull(" + f.s() + ") + toInt64(i) * assumeNotNull(" + step.s() + ")), range(" + n + "))"}
 	},
 	"repeat": func(g *gen, c *plan.Call, a []val) val {
 		n := g.num(a[1], kLong)
 		v := a[0]
 		if v.path == nil && !v.null && (v.k == kString || v.k == kLong || v.k == kReal) {
-			return call(kJSON, true, "if("+n.s()+" >= 0, "+g.arrayJSON(val{k: kArray, elem: v.k, sql: "arrayWithConstant(greatest(ifNull(" + n.sql + ", 0), 0), " + v.sql + ")"})+", NULL)")
+			return call(kJSON, true, "if("+n.s()+" >= 0, "+g.arrayJSON(val{k: kArray, elem: v.k, sql: "arrayWithConstant(least(greatest(ifNull(" + n.sql + ", 0), 0), " + itoa(maxRepeat) + "), " + v.sql + ")"})+", NULL)")
 		}
 		j := g.json(v)
 		sql := j.sql
 		if j.null {
 			sql = "ifNull(" + sql + ", 'null')"
 		}
-		return call(kJSON, true, "if("+n.s()+" >= 0, concat('[', arrayStringConcat(arrayWithConstant(greatest(ifNull("+n.sql+", 0), 0), "+sql+"), ','), ']'), NULL)")
+		return call(kJSON, true, "if("+n.s()+" >= 0, concat('[', arrayStringConcat(arrayWithConstant(least(greatest(ifNull("+n.sql+", 0), 0), "+itoa(maxRepeat)+"), "+sql+"), ','), ']'), NULL)")
 	},
 	"set_has_element": func(g *gen, c *plan.Call, a []val) val {
 		if a[0].path == nil && a[0].k == kArray && a[0].elem == kString && a[1].path == nil && a[1].k == kString {
@@ -336,6 +355,21 @@ func setOp(g *gen, a []val, f func(parts []string) string) val {
 		elem = kJSON
 	}
 	return val{k: kArray, elem: elem, sql: f(parts)}
+}
+
+// setKey writes a bag with a value at a path of keys. What is no bag on the way
+// becomes one.
+func (g *gen) setKey(bag string, keys []string, value string) string {
+	return g.let("JSONExtractKeysAndValuesRaw("+bag+")", func(pairs string) string {
+		x := g.variable()
+		old := "arrayFirst(" + x + " -> " + x + ".1 = " + keys[0] + ", " + pairs + ").2"
+		if len(keys) > 1 {
+			value = g.setKey("if(startsWith("+old+", '{'), "+old+", '{}')", keys[1:], value)
+		}
+		return g.let("("+keys[0]+", "+value+")", func(pair string) string {
+			return pairsJSON("if(arrayExists(" + x + " -> " + x + ".1 = " + pair + ".1, " + pairs + "), arrayMap(" + x + " -> if(" + x + ".1 = " + pair + ".1, " + pair + ", " + x + "), " + pairs + "), arrayPushBack(" + pairs + ", " + pair + "))")
+		})
+	})
 }
 
 // bagOf makes a bag of an array of keys and raw values; the first of a key wins.

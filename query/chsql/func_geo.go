@@ -20,12 +20,14 @@ func (g *gen) coordinates(a []val) (names []string, valid string) {
 	var tests []string
 	for i, v := range a {
 		n := g.named("v", g.num(v, kReal))
-		names = append(names, n.sql)
 		limit := "180"
 		if i%2 == 1 {
 			limit = "90"
 		}
-		tests = append(tests, "ifNull(abs("+n.sql+") <= "+limit+", 0)")
+		test := "ifNull(abs(" + n.sql + ") <= " + limit + ", 0)"
+		tests = append(tests, test)
+		// Both branches of a condition are computed: what is no place is none that fails.
+		names = append(names, g.named("at", val{k: kReal, sql: "if(" + test + ", assumeNotNull(" + n.sql + "), 0.)"}).sql)
 	}
 	return names, strings.Join(tests, " AND ")
 }
@@ -39,7 +41,7 @@ func geoPoint(lon, lat string) string {
 // cell is some other.
 func (g *gen) h3(v val) (cell, ok string) {
 	s := g.named("text", g.str(v)).sql
-	const other = "'8001fffffffffff'"
+	const other = "'861f8894fffffff'"
 	digits := "match(" + s + ", '^[0-9a-fA-F]{15,16}$')"
 	read := "stringToH3(if(" + digits + ", " + s + ", " + other + "))"
 	valid := g.named("valid", val{k: kCond, sql: digits + " AND h3IsValid(" + read + ")"}).sql
@@ -148,7 +150,7 @@ var geoFunctions = map[string]function{
 	"geo_h3cell_rings": func(g *gen, c *plan.Call, a []val) val {
 		h, ok := g.h3(a[0])
 		n := g.num(a[1], kLong).lit()
-		return call(kJSON, true, "if("+ok+" AND "+n+" BETWEEN 0 AND 142, toJSONString(arrayMap(k -> arrayMap(x -> h3ToString(x), h3HexRing("+h+", toUInt16(k))), range(toUInt32(least(greatest("+n+", 0), 142)) + 1))), NULL)")
+		return call(kJSON, true, "if("+ok+" AND "+n+" BETWEEN 0 AND 142, toJSONString(arrayMap(k -> arrayMap(x -> h3ToString(x), if(k = 0, ["+h+"], arrayFilter(x -> NOT has(h3kRing("+h+", toUInt16(greatest(toInt32(k) - 1, 0))), x), h3kRing("+h+", toUInt16(k))))), range(toUInt32(least(greatest("+n+", 0), 142)) + 1))), NULL)")
 	},
 }
 

@@ -53,9 +53,15 @@ func extreme(f, pick string) function {
 				v = g.str(v)
 			case c.T.Numeric():
 				v = g.num(v, k)
+			default:
+				v = g.castText(v, c.T)
 			}
 			null = null && v.null
 			sqls = append(sqls, v.sql)
+		}
+		if k == kBool {
+			// A comparison in ClickHouse's eyes is a number.
+			return call(k, true, "CAST("+pick+"(arrayFilter(x -> isNotNull(x), ["+strings.Join(sqls, ", ")+"])), 'Nullable(Bool)')")
 		}
 		if !anyNull(a...) && k != kJSON {
 			return call(k, false, f+"("+strings.Join(sqls, ", ")+")")
@@ -67,6 +73,9 @@ func extreme(f, pick string) function {
 var mathFunctions = map[string]function{
 	"abs": func(g *gen, c *plan.Call, a []val) val {
 		k := kindOf(c.T)
+		if k == kJSON {
+			k = kReal
+		}
 		v := a[0]
 		if k != kTimespan {
 			v = g.num(v, k)
@@ -88,9 +97,9 @@ var mathFunctions = map[string]function{
 	"exp":      ofReal("exp($)"),
 	"exp2":     ofReal("exp2($)"),
 	"exp10":    ofReal("exp10($)"),
-	"log":      domain("$ > 0 OR isNaN($)", "log($)"),
-	"log2":     domain("$ > 0 OR isNaN($)", "log2($)"),
-	"log10":    domain("$ > 0 OR isNaN($)", "log10($)"),
+	"log":      domain("$ >= 0 OR isNaN($)", "log($)"),
+	"log2":     domain("$ >= 0 OR isNaN($)", "log2($)"),
+	"log10":    domain("$ >= 0 OR isNaN($)", "log10($)"),
 	"sqrt":     domain("$ >= 0 OR isNaN($)", "sqrt($)"),
 	"gamma":    ofReal("tgamma($)"),
 	"loggamma": ofReal("lgamma($)"),
@@ -111,6 +120,9 @@ var mathFunctions = map[string]function{
 	},
 	"ceiling": func(g *gen, c *plan.Call, a []val) val {
 		k := kindOf(c.T)
+		if k == kJSON {
+			k = kReal
+		}
 		v := g.num(a[0], k)
 		if k == kInt || k == kLong {
 			return v
@@ -122,7 +134,14 @@ var mathFunctions = map[string]function{
 		v := g.num(a[0], k)
 		digits := "0"
 		if len(a) > 1 {
-			digits = g.num(a[1], kLong).lit()
+			n := g.num(a[1], kLong)
+			if n.c != nil && n.c.Null {
+				return nullOf(k)
+			}
+			digits = "least(greatest(ifNull(" + n.sql + ", 0), -20), 20)"
+			if d, ok := n.constInt(); ok {
+				digits = itoa(min(max(d, -20), 20))
+			}
 		}
 		switch k {
 		case kInt, kLong:
@@ -194,7 +213,7 @@ func shift(g *gen, a []val, f string) val {
 		return call(kLong, v.null, "toInt64("+f+"("+v.sql+", "+itoa(k%64)+"))")
 	}
 	h := g.hoist(n)
-	return call(kLong, true, "if("+h.s()+" >= 0, toInt64("+f+"("+v.sql+", modulo("+h.sql+", 64))), NULL)")
+	return call(kLong, true, "if("+h.s()+" >= 0, toInt64("+f+"("+v.sql+", modulo(greatest("+h.sql+", 0), 64))), NULL)")
 }
 
 func ofBool(sql string) function {
@@ -270,7 +289,9 @@ var otherFunctions = map[string]function{
 			case c.T.Numeric():
 				v = g.num(v, k)
 			case k == kBool:
-				v = g.canonical(v, plan.Bool)
+				v = g.canonical(g.boolean(v), plan.Bool)
+			default:
+				v = g.castText(v, c.T)
 			}
 			null = null && v.null
 			parts[i] = v.sql
@@ -293,7 +314,7 @@ var otherFunctions = map[string]function{
 		return call(kGUID, false, "generateUUIDv4("+itoa(int64(g.nextVar()))+")")
 	},
 	"hash": func(g *gen, c *plan.Call, a []val) val {
-		h := "reinterpretAsInt64(xxHash64(" + hashInput(g, c, a[0], 0) + "))"
+		h := hashOf(g, a[0])
 		if len(a) == 1 {
 			return call(kLong, false, h)
 		}
@@ -301,9 +322,9 @@ var otherFunctions = map[string]function{
 		return call(kLong, true, "CAST(positiveModuloOrNull("+h+", "+n.lit()+"), 'Nullable(Int64)')")
 	},
 	"hash_many": func(g *gen, c *plan.Call, a []val) val {
-		sql := "reinterpretAsInt64(xxHash64(" + hashInput(g, c, a[0], 0) + "))"
-		for i := 1; i < len(a); i++ {
-			sql = combine(sql, "reinterpretAsInt64(xxHash64("+hashInput(g, c, a[i], i)+"))")
+		sql := hashOf(g, a[0])
+		for _, v := range a[1:] {
+			sql = combine(sql, hashOf(g, v))
 		}
 		return call(kLong, false, sql)
 	},
@@ -345,14 +366,22 @@ var otherFunctions = map[string]function{
 // truth writes a condition as the test of if, for which NULL is false.
 func (g *gen) truth(v val) string { return v.sql }
 
-// hashInput returns what a value's hash is of: text as it is, numbers by their
-// little-endian bytes, all else by its text.
-func hashInput(g *gen, c *plan.Call, v val, i int) string {
+// hashOf writes a value's xxHash64: of text as it is, of numbers, datetimes (ticks
+// since year 1) and timespans by their little-endian bytes, of all else by its
+// text. (The documented hash(datetime(2015-01-01)) is that of its 8 bytes.)
+func hashOf(g *gen, v val) string {
+	x := v.sql
 	switch v.k {
-	case kLong, kTimespan:
-		return "reinterpretAsString(" + v.sql + ")"
+	case kInt, kLong, kTimespan, kReal:
+	case kDatetime:
+		x = g.ticks(v) + " + " + itoa(plan.UnixEpochTicks)
+	default:
+		return "reinterpretAsInt64(xxHash64(" + g.str(v).sql + "))"
 	}
-	return g.str(v).sql
+	if v.null {
+		return "reinterpretAsInt64(if(isNull(" + v.sql + "), xxHash64(''), xxHash64(reinterpretAsFixedString(assumeNotNull(" + x + ")))))"
+	}
+	return "reinterpretAsInt64(xxHash64(reinterpretAsFixedString(" + x + ")))"
 }
 
 // combine mixes two hashes, as boost does.

@@ -21,7 +21,7 @@ func (g *gen) ipv4(v val, max string) (addr, prefix val) {
 
 // mask4 writes the mask of a prefix length.
 func mask4(bits string) string {
-	return "bitAnd(bitShiftLeft(toUInt64(4294967295), 32 - ifNull(" + bits + ", 0)), 4294967295)"
+	return "bitAnd(bitShiftLeft(toUInt64(4294967295), 32 - least(greatest(ifNull(" + bits + ", 0), 0), 32)), 4294967295)"
 }
 
 // under writes an address under a further prefix.

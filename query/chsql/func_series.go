@@ -1,6 +1,7 @@
 package chsql
 
 import (
+	"math"
 	"strings"
 
 	"hubscope/query/plan"
@@ -82,7 +83,7 @@ var seriesFunctions = map[string]function{
 	"series_cos":     eachReal("cos({})"),
 	"series_exp":     eachReal("exp({})"),
 	"series_floor":   eachReal("floor({})"),
-	"series_log":     eachReal("if({} > 0, log({}), NULL)"),
+	"series_log":     eachReal("if({} >= 0, log({}), NULL)"),
 	"series_sign":    eachReal("toFloat64(sign({}))"),
 	"series_sin":     eachReal("sin({})"),
 	"series_tan":     eachReal("tan({})"),
@@ -182,7 +183,11 @@ var seriesFunctions = map[string]function{
 		if kind == "tukey" {
 			lo, hi = "0.25", "0.75"
 		} else if len(a) > 4 {
-			lo, hi = float(constFloat(a[3])/100), float(constFloat(a[4])/100)
+			share := func(v val) string { return float(min(max(constFloat(v), 2), 98) / 100) }
+			if math.IsNaN(constFloat(a[3])) || math.IsNaN(constFloat(a[4])) {
+				share = func(val) string { return "0.5" }
+			}
+			lo, hi = share(a[3]), share(a[4])
 		}
 		ignore := ""
 		if len(a) > 2 {

@@ -1,7 +1,5 @@
 package chsql
 
-import "strings"
-
 // incompleteBeta writes the regularized incomplete beta function I_x(a, b) by its
 // continued fraction (Numerical Recipes 6.4). The arguments are names.
 func incompleteBeta(a, b, x string) string {
@@ -132,13 +130,14 @@ func (g *gen) punyEncode(v val) val {
 	return call(kString, false, "if(match("+s+", '^[\\\\x00-\\\\x7F]*$'), "+s+", "+punyEncodeSQL(s)+")")
 }
 
-// punyDomain works on the labels of a domain name.
+// punyDomain works on the labels of a domain name; the other full stops of RFC
+// 3490 3.1 divide them too.
 func (g *gen) punyDomain(v val, decode bool) val {
-	label := "if(match(x, '^[\\\\x00-\\\\x7F]*$'), x, concat('xn--', " + strings.ReplaceAll(punyEncodeSQL("s"), "x -> x >= 128", "x -> x >= 128") + "))"
+	label := "if(match(x, '^[\\\\x00-\\\\x7F]*$'), x, concat('xn--', " + punyEncodeSQL("s") + "))"
 	if decode {
 		label = "if(startsWith(lower(x), 'xn--'), " + let("s", "substring(x, 5)", punyDecodeSQL("s")) + ", x)"
 	} else {
 		label = let("s", "x", label)
 	}
-	return call(kString, false, "arrayStringConcat(arrayMap(x -> "+label+", splitByChar('.', "+v.sql+")), '.')")
+	return call(kString, false, "arrayStringConcat(arrayMap(x -> "+label+", splitByChar('.', replaceRegexpAll("+v.sql+", '[。．｡]', '.'))), '.')")
 }

@@ -25,10 +25,10 @@ var stringFunctions = map[string]function{
 		return call(kString, false, "concat("+strings.Join(g.strs(a), ", ")+")")
 	},
 	"strcat_array": func(g *gen, c *plan.Call, a []val) val {
-		return call(kString, false, "arrayStringConcat("+g.strings(a[0]).sql+", "+g.str(a[1]).sql+")")
+		return g.joined(g.strings(a[0]).sql, g.str(a[1]))
 	},
 	"strcat_delim": func(g *gen, c *plan.Call, a []val) val {
-		return call(kString, false, "arrayStringConcat(["+strings.Join(g.strs(a[1:]), ", ")+"], "+g.str(a[0]).sql+")")
+		return g.joined("["+strings.Join(g.strs(a[1:]), ", ")+"]", g.str(a[0]))
 	},
 	"strcmp": func(g *gen, c *plan.Call, a []val) val {
 		l, r := g.hoist(g.str(a[0])), g.hoist(g.str(a[1]))
@@ -36,14 +36,14 @@ var stringFunctions = map[string]function{
 	},
 	"strrep": func(g *gen, c *plan.Call, a []val) val {
 		n := g.num(a[1], kLong)
-		count := "toUInt64(greatest(ifNull(" + n.sql + ", 0), 0))"
+		count := "toUInt64(least(greatest(ifNull(" + n.sql + ", 0), 0), " + itoa(maxRepeat) + "))"
 		if k, ok := n.constInt(); ok {
-			count = itoa(max(k, 0))
+			count = itoa(min(max(k, 0), maxRepeat))
 		}
 		if len(a) == 2 {
 			return call(kString, false, "repeat("+g.str(a[0]).sql+", "+count+")")
 		}
-		return call(kString, false, "arrayStringConcat(arrayWithConstant("+count+", "+g.str(a[0]).sql+"), "+g.str(a[2]).sql+")")
+		return g.joined("arrayWithConstant("+count+", "+g.str(a[0]).sql+")", g.str(a[2]))
 	},
 	"strlen":      onText("toInt64(lengthUTF8({}))"),
 	"string_size": onText("toInt64(length({}))"),
@@ -79,10 +79,19 @@ var stringFunctions = map[string]function{
 		return val{k: kArray, elem: kString, sql: "arrayMap(" + x + " -> replaceAll(" + x + ", '\"', ''), extractAll(" + g.str(a[0]).sql + ", '(?:[^\\\\s\"]|\"[^\"]*\"?)+'))"}
 	},
 	"extract": func(g *gen, c *plan.Call, a []val) val {
-		v := call(kString, false, "regexpExtract("+g.str(a[2]).sql+", "+g.regex(a[0])+", "+g.num(a[1], kLong).lit()+")")
-		re, known := a[0].constString()
-		if n, ok := a[1].constInt(); ok && (n < 0 || known && int(n) > plan.CaptureGroups(re)) {
+		re, _ := a[0].constString()
+		groups := plan.CaptureGroups(re)
+		group := g.num(a[1], kLong)
+		var v val
+		switch n, ok := group.constInt(); {
+		case !ok:
+			// The group is data: the last of them is everything.
+			all := "extractGroups(" + g.str(a[2]).sql + ", " + quote("((?-s)"+re+")") + ")"
+			v = call(kString, false, "if(ifNull("+group.s()+" BETWEEN 0 AND "+itoa(int64(groups))+", 0), "+all+"[ifNull("+group.s()+", 0) + 1], '')")
+		case n < 0 || int(n) > groups:
 			v = val{sql: "''", k: kString, atom: true}
+		default:
+			v = call(kString, false, "regexpExtract("+g.str(a[2]).sql+", "+g.regex(a[0])+", "+itoa(n)+")")
 		}
 		if c.T == plan.String {
 			return v
@@ -108,15 +117,10 @@ var stringFunctions = map[string]function{
 		s, l = g.hoist(s), g.hoist(l)
 		return call(kString, false, "if("+l.sql+" = '', "+s.sql+", replaceAll("+s.sql+", "+l.sql+", "+r.sql+"))")
 	},
-	"replace_strings": func(g *gen, c *plan.Call, a []val) val {
-		acc, pair := g.variable(), g.variable()
-		l, r := g.strings(a[1]), g.strings(a[2])
-		return call(kString, false, "arrayFold(("+acc+", "+pair+") -> if("+pair+".1 = '', "+acc+", replaceAll("+acc+", "+pair+".1, "+pair+".2)), arrayZip("+
-			l.sql+", arrayResize("+r.sql+", length("+l.sql+"), '')), "+g.str(a[0]).sql+")")
-	},
-	"trim":       func(g *gen, c *plan.Call, a []val) val { return g.trim(a, true, true) },
-	"trim_start": func(g *gen, c *plan.Call, a []val) val { return g.trim(a, true, false) },
-	"trim_end":   func(g *gen, c *plan.Call, a []val) val { return g.trim(a, false, true) },
+	"replace_strings": replaceStrings,
+	"trim":            func(g *gen, c *plan.Call, a []val) val { return g.trim(a, true, true) },
+	"trim_start":      func(g *gen, c *plan.Call, a []val) val { return g.trim(a, true, false) },
+	"trim_end":        func(g *gen, c *plan.Call, a []val) val { return g.trim(a, false, true) },
 	"countof": func(g *gen, c *plan.Call, a []val) val {
 		s, p := g.str(a[0]), g.str(a[1])
 		if len(a) == 3 {
@@ -134,6 +138,9 @@ var stringFunctions = map[string]function{
 		to, tok := a[1].constString()
 		s := g.str(a[2])
 		if fok && tok {
+			if from == "" {
+				return s
+			}
 			if to == "" {
 				// Nothing to put in their place: they go.
 				return call(kString, false, "replaceRegexpAll("+s.sql+", "+quote("["+quoteClass(from)+"]")+", '')")
@@ -145,7 +152,8 @@ var stringFunctions = map[string]function{
 			return call(kString, false, "translateUTF8("+s.sql+", "+quote(string(f))+", "+quote(string(t[:len(f)]))+")")
 		}
 		l, r := g.hoist(g.str(a[0])), g.hoist(g.str(a[1]))
-		return call(kString, false, "translateUTF8("+s.sql+", "+l.sql+", rightPadUTF8("+r.sql+", lengthUTF8("+l.sql+"), if("+r.sql+" = '', ' ', substringUTF8("+r.sql+", -1))))")
+		at := "positionUTF8(" + l.sql + ", x)"
+		return call(kString, false, "arrayStringConcat(arrayMap(x -> if("+at+" = 0, x, substringUTF8("+r.sql+", least("+at+", lengthUTF8("+r.sql+")), 1)), ngrams("+s.sql+", 1)))")
 	},
 	"unicode_codepoints_to_string": func(g *gen, c *plan.Call, a []val) val {
 		var parts []string
@@ -169,8 +177,8 @@ var stringFunctions = map[string]function{
 	},
 	"punycode_to_string":          func(g *gen, c *plan.Call, a []val) val { return g.punyDecode(g.str(a[0])) },
 	"punycode_from_string":        func(g *gen, c *plan.Call, a []val) val { return g.punyEncode(g.str(a[0])) },
-	"punycode_domain_to_string":   func(g *gen, c *plan.Call, a []val) val { return g.punyDomain(g.str(a[0]), true) },
-	"punycode_domain_from_string": func(g *gen, c *plan.Call, a []val) val { return g.punyDomain(g.str(a[0]), false) },
+	"punycode_domain_to_string":   func(g *gen, c *plan.Call, a []val) val { return g.punyDomain(g.str(a[0]), false) },
+	"punycode_domain_from_string": func(g *gen, c *plan.Call, a []val) val { return g.punyDomain(g.str(a[0]), true) },
 	"parse_csv": func(g *gen, c *plan.Call, a []val) val {
 		// The first record: quoted fields, doubled quotes in them.
 		s := "extract(" + g.str(a[0]).sql + ", '^(?:\"(?:[^\"]|\"\")*\"|[^\"\\\\r\\\\n])*')"
@@ -194,10 +202,40 @@ func (g *gen) emptyText(v val) string {
 	return "if(isNull(" + v.sql + "), '', 'x')"
 }
 
+// maxRepeat bounds what one value may be repeated to.
+const maxRepeat = 1_000_000 // repeat takes no more
+
+// joined joins an array of texts. ClickHouse joins with constants only.
+func (g *gen) joined(arr string, sep val) val {
+	if _, ok := sep.constString(); ok {
+		return call(kString, false, "arrayStringConcat("+arr+", "+sep.sql+")")
+	}
+	x, i := g.variable(), g.variable()
+	sep = g.hoist(sep)
+	return call(kString, false, g.let(arr, func(arr string) string {
+		return "arrayStringConcat(arrayMap((" + x + ", " + i + ") -> if(" + i + " = 1, " + x + ", concat(" + sep.sql + ", " + x + ")), " + arr + ", arrayEnumerate(" + arr + ")))"
+	}))
+}
+
 // infix marks a value whose SQL is an operation.
 func (v val) infix() val {
 	v.op = true
 	return v
+}
+
+// replaceStrings replaces several texts, the earlier ones first; what was replaced
+// is not looked at again. Each match becomes a mark, and then the marks become the
+// rewrites. (replace-strings-function)
+func replaceStrings(g *gen, c *plan.Call, a []val) val {
+	l, r := g.hoist(g.raws(a[1])), g.hoist(g.raws(a[2]))
+	acc, pair, x, y, k := g.variable(), g.variable(), g.variable(), g.variable(), g.variable()
+	// Elements that are no strings: not looked for, or not replaced.
+	pairs := "arrayMap((" + x + ", " + y + ", " + k + ") -> (if(startsWith(" + x + ", '\"'), JSONExtractString(" + x + "), ''), JSONExtractString(if(startsWith(" + y + ", '\"'), " + y + ", " + x + ")), concat('\\0', repeat('\\x01', " + k + "), '\\0')), " +
+		l.sql + ", arrayResize(" + r.sql + ", length(" + l.sql + "), 'null'), arrayEnumerate(" + l.sql + "))"
+	return call(kString, false, g.let(pairs, func(pairs string) string {
+		marked := "arrayFold((" + acc + ", " + pair + ") -> if(" + pair + ".1 = '', " + acc + ", replaceAll(" + acc + ", " + pair + ".1, " + pair + ".3)), " + pairs + ", " + g.str(a[0]).sql + ")"
+		return "arrayFold((" + acc + ", " + pair + ") -> replaceAll(" + acc + ", " + pair + ".3, " + pair + ".2), " + pairs + ", " + marked + ")"
+	}))
 }
 
 // rewrite writes the replacement of a regular expression: \0 to \9 are groups in
@@ -258,7 +296,14 @@ func indexof(g *gen, c *plan.Call, a []val) val {
 		length = "ifNull(" + g.num(a[3], kLong).sql + ", -1)"
 	}
 	if len(a) > 4 {
-		occurrence = g.num(a[4], kLong).lit()
+		n := g.num(a[4], kLong)
+		if n.c != nil && n.c.Null {
+			return nullOf(kLong)
+		}
+		occurrence = "least(ifNull(" + n.s() + ", 0), 100000)"
+		if k, ok := n.constInt(); ok {
+			occurrence = itoa(min(k, 100_000))
+		}
 	}
 	from := g.hoist(val{k: kLong, sql: "if(" + start + " >= 0, " + start + ", greatest(toInt64(lengthUTF8(" + s.sql + ")) + " + start + ", 0))"})
 	part := g.hoist(val{k: kString, sql: "if(" + length + " < 0, substringUTF8(" + s.sql + ", " + from.sql + " + 1), substringUTF8(" + s.sql + ", " + from.sql + " + 1, " + length + "))"})
@@ -279,8 +324,15 @@ func indexof(g *gen, c *plan.Call, a []val) val {
 
 func split(g *gen, c *plan.Call, a []val) val {
 	d := g.str(a[1])
+	if _, ok := d.constString(); !ok {
+		d = g.hoist(d)
+	}
 	arr := val{k: kArray, elem: kString, sql: "splitByString(" + d.sql + ", " + g.str(a[0]).sql + ")"}
-	if text, ok := d.constString(); ok && text == "" {
+	switch text, ok := d.constString(); {
+	case !ok:
+		// ClickHouse splits at constants only.
+		arr.sql = "splitByString('\\0\\x01\\0', if(" + d.s() + " = '', " + g.str(a[0]).sql + ", replaceAll(" + g.str(a[0]).sql + ", " + d.sql + ", '\\0\\x01\\0')))"
+	case text == "":
 		arr.sql = "[" + g.str(a[0]).sql + "]"
 	}
 	if len(a) == 2 {

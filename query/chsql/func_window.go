@@ -45,6 +45,9 @@ var windowFunctions = map[string]function{
 	},
 	"row_cumsum": func(g *gen, c *plan.Call, a []val) val {
 		k := kindOf(c.T)
+		if k == kJSON {
+			k = kReal
+		}
 		v := g.num(a[0], k)
 		return call(k, v.null, "CAST(sum("+v.sql+")"+g.over(c, runningFrame)+", '"+nullable(k.chType(), v.null)+"')")
 	},
@@ -83,7 +86,18 @@ func (g *gen) neighbour(c *plan.Call, a []val, f string) val {
 	v := g.plain(a[0])
 	offset := "1"
 	if len(a) > 1 {
-		offset = g.num(a[1], kLong).lit()
+		switch n := g.num(a[1], kLong); {
+		case n.c != nil && n.c.Null:
+			return nullOf(v.k)
+		case n.c != nil && n.c.Int < 0:
+			// As far to the other side.
+			f = map[string]string{"lagInFrame": "leadInFrame", "leadInFrame": "lagInFrame"}[f]
+			offset = itoa(-n.c.Int)
+		case n.c == nil:
+			offset = "assumeNotNull(greatest(" + n.s() + ", 0))"
+		default:
+			offset = n.lit()
+		}
 	}
 	if v.k == kString {
 		def := "''"

@@ -2,8 +2,11 @@ package plan
 
 import (
 	"fmt"
+	"math"
 	"regexp/syntax"
 	"strconv"
+	"time"
+	_ "time/tzdata" // the names of the time zones, also where none are installed
 
 	"hubscope/query/kql"
 )
@@ -300,7 +303,12 @@ func (b *binder) checkCall(e *kql.Call, c *Call) {
 				b.errorf(e.Args[i].Range(), CodeArguments, "%s: there is no unit %q", c.Func.Name, k.Text).Hint = didYouMean(k.Text, names)
 			}
 		}
-	case "parse_path", "geo_distance_2points":
+	case "datetime_utc_to_local", "datetime_local_to_utc":
+		if k, ok := c.Args[1].(*Const); ok && k.T == String {
+			if _, err := time.LoadLocation(k.Text); err != nil || k.Text == "" || k.Text == "Local" {
+				b.errorf(e.Args[1].Range(), CodeArguments, "%s: there is no time zone %q", c.Func.Name, k.Text).Hint = "datetime_list_timezones() lists them"
+			}
+		}
 	}
 }
 
@@ -401,14 +409,14 @@ func (b *binder) percentiles(e *kql.Call, f *Func, args []Expr, aggs *aggregates
 		weights = 1
 	}
 	t := args[0].Type()
-	if t == Int {
+	switch t {
+	case Int:
 		t = Long
+	case Decimal:
+		t = Real
 	}
 	if !t.Summable() && t != Dynamic && t != Unknown {
 		b.errorf(e.Args[0].Range(), CodeType, "%s: the values have to be numbers, datetimes or timespans, not %s", f.Name, t)
-	}
-	if args[0].Type() == Int {
-		t = Int
 	}
 	ps := args[1+weights:]
 	if f.Base == "percentiles_array" || f.Base == "percentilesw_array" {
@@ -449,7 +457,10 @@ func (b *binder) percentiles(e *kql.Call, f *Func, args []Expr, aggs *aggregates
 // percentText is how a percentage stands in a column's name: 99.9 is 99_9.
 func percentText(e kql.Expr, c *Const) string {
 	text := ""
-	if l, ok := kql.Unparen(e).(*kql.Literal); ok {
+	if c.Null || c.T == Real && c.Real < 0 || c.T != Decimal && c.Int < 0 {
+		return "" // as the official binder has it
+	}
+	if l, ok := kql.Unparen(e).(*kql.Literal); ok && c.T != Decimal && !math.IsNaN(c.Real) {
 		text = l.Raw
 	}
 	if text == "" {
@@ -521,7 +532,10 @@ func (b *binder) argMax(e *kql.Call, f *Func, aggs *aggregates) []output {
 		x := b.expr(argValue(a))
 		name, ok := b.resultName(a)
 		if !ok {
-			name = short + "_" + primaryName + "_arg" + strconv.Itoa(i+1)
+			name = "arg" + strconv.Itoa(i+1)
+			if !old {
+				name = short + "_" + primaryName + "_" + name
+			}
 		}
 		values = append(values, value{x: x, name: name})
 	}

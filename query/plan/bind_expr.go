@@ -176,12 +176,19 @@ func literal(e *kql.Literal) *Const {
 }
 
 func (b *binder) ref(e *kql.Ref) Expr {
+	// A column comes first; what an open table may have comes last.
+	v := b.scope.lookup(e.Text)
 	if b.row != nil {
-		if c, ok := b.row.column(e.Text); ok {
+		if c, ok := b.row.declared(e.Text); ok {
 			return refTo(c)
 		}
+		if v == nil {
+			if c, ok := b.row.column(e.Text); ok {
+				return refTo(c)
+			}
+		}
 	}
-	if v := b.scope.lookup(e.Text); v != nil {
+	if v != nil {
 		switch {
 		case v.scalar != nil:
 			if v.level != 0 && v.level != b.level && (v.level > 0 || b.level != 0) {
@@ -779,7 +786,7 @@ func (b *binder) signature(e *kql.Call, f *Func, args []Expr, typeArg Type) *Sig
 	if typeArg != Unknown || len(e.Args) > n {
 		n = len(e.Args)
 	}
-	var best *Sig
+	var best, fits *Sig
 	wrong := -1
 	for i := range f.Sigs {
 		s := &f.Sigs[i]
@@ -787,19 +794,32 @@ func (b *binder) signature(e *kql.Call, f *Func, args []Expr, typeArg Type) *Sig
 			continue
 		}
 		bad := -1
+		exact := true
 		for k := range args {
 			p := s.param(k, n)
+			exact = exact && (p == nil || p.class == args[k].Type().String() || !p.oneType)
 			if p == nil || !p.accepts.has(args[k].Type()) && !(p.accepts.has(Datetime) && args[k].Type() == Dynamic) {
 				bad = k
 				break
 			}
 		}
 		if bad < 0 {
-			return s
+			if exact {
+				return s
+			}
+			// A signature of exactly these types is better than one that takes
+			// them too, such as real for a decimal.
+			if fits == nil {
+				fits = s
+			}
+			continue
 		}
 		if bad > wrong {
 			best, wrong = s, bad
 		}
+	}
+	if fits != nil {
+		return fits
 	}
 	if best == nil {
 		b.errorf(e.Span, CodeArguments, "%s takes %s, not %d", f.Name, arity(f), n).Hint = f.Name + f.Sigs[0].String()

@@ -105,6 +105,7 @@ type Param struct {
 	Min, Max int
 
 	class   string // a type's name, or scalar, number, integer, ...
+	oneType bool   // class is a type's name
 	accepts typeSet
 	constant, literal,
 	column, star, starOnly bool
@@ -200,6 +201,7 @@ func parseSigs(name, text string) []Sig {
 					panic(fmt.Sprintf("function %s: no parameter class %q", name, p.class))
 				}
 				p.accepts = accepts | setOf(Unknown)
+				_, p.oneType = TypeByName(p.class)
 				s.Params = append(s.Params, p)
 			}
 		}
@@ -402,8 +404,8 @@ var functionTable = []struct {
 	{"notempty", "string", nameNone, "", "isnotempty", "(value scalar) bool", "True unless empty or null."},
 	{"punycode_to_string", "string", nameNone, "", "", "(string string) string", "Decodes punycode."},
 	{"punycode_from_string", "string", nameNone, "", "", "(string string) string", "Encodes as punycode."},
-	{"punycode_domain_to_string", "string", nameNone, "", "", "(string string) string", "Decodes an internationalized domain name."},
-	{"punycode_domain_from_string", "string", nameNone, "", "", "(string string) string", "Encodes an internationalized domain name."},
+	{"punycode_domain_to_string", "string", nameNone, "", "", "(string string) string", "Encodes an internationalized domain name."},
+	{"punycode_domain_from_string", "string", nameNone, "", "", "(string string) string", "Decodes an internationalized domain name."},
 	{"parse_csv", "string", nameFirst, "", "", "(csv_text stringdyn) dynamic", "Splits the first record of CSV text into an array."},
 	{"parse_path", "string", nameNone, "", "", "(path string) dynamic", "Parts of a file path as a bag."},
 	{"parse_version", "string", nameNone, "", "", "(version string) decimal", "A version text as a comparable decimal."},
@@ -504,7 +506,7 @@ var functionTable = []struct {
 	{"format_datetime", "datetime", nameFirst, "", "", "(date datetime, format string!!) string", "Formats a datetime by a pattern such as yyyy-MM-dd HH:mm:ss.fff."},
 	{"format_timespan", "datetime", nameFirst, "", "", "(timespan timespan, format string!!) string", "Formats a timespan by a pattern such as d.hh:mm:ss."},
 	{"make_datetime", "datetime", nameOnly, "", "", "(year number, month number, day number, hour number{0,1}, minute number{0,1}, second number{0,1}) datetime ; (value scalar) datetime", "Builds a datetime from its parts."},
-	{"make_timespan", "datetime", nameOnly, "", "", "(days integer, hours integer, minutes integer, seconds integer) timespan ; (hours integer, minutes integer, seconds integer{0,1}) timespan ; (value scalar) timespan", "Builds a timespan from its parts."},
+	{"make_timespan", "datetime", nameOnly, "", "", "(days integer, hours integer, minutes integer, seconds number) timespan ; (hours integer, minutes integer, seconds number{0,1}) timespan ; (value scalar) timespan", "Builds a timespan from its parts."},
 	{"unixtime_seconds_todatetime", "datetime", nameNone, "", "", "(number number) datetime", "Datetime from seconds since 1970."},
 	{"unixtime_milliseconds_todatetime", "datetime", nameNone, "", "", "(number number) datetime", "Datetime from milliseconds since 1970."},
 	{"unixtime_microseconds_todatetime", "datetime", nameNone, "", "", "(number number) datetime", "Datetime from microseconds since 1970."},
