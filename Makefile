@@ -50,6 +50,7 @@ fmt: ## gofmt all files
 bench: build $(NPM_STAMPS) ## measure against the peers; prints ratios
 	go run ./deploy/bench/ingest
 	go run ./deploy/bench/hub
+	go run ./deploy/bench/query
 	go test -run '^$$' -bench . ./ingest ./query/...
 
 fuzz: $(ENGINE) ## run every fuzz target for FUZZ_TIME (60s)
