@@ -12,7 +12,7 @@ import (
 	"hubscope/query"
 )
 
-// TestNodeClients runs the official clients for Node.js. They are installed by
+// TestNodeClients runs the official clients for Node.js and Arrow's reader. They are installed by
 // npm ci in testdata/clients, which make test does.
 func TestNodeClients(t *testing.T) {
 	if _, err := os.Stat("testdata/clients/node_modules"); err != nil {
@@ -33,7 +33,7 @@ func TestNodeClients(t *testing.T) {
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for script, url := range map[string]string{"kusto.mjs": plain.URL, "monitor.mjs": secure.URL} {
+	for script, url := range map[string]string{"kusto.mjs": plain.URL, "monitor.mjs": secure.URL, "arrow.mjs": plain.URL} {
 		t.Run(script, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), "node", script, url)
 			cmd.Dir = "testdata/clients"

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,6 +10,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 
 	"hubscope/query"
 	"hubscope/query/plan"
@@ -29,6 +31,8 @@ type answer struct {
 	rows    rows
 	// fail turns an error of rows into what the client may see.
 	fail func(error) *Error
+	// failed, if set, is told of an error that is not one of rows.
+	failed func(error)
 }
 
 // rows is what *query.Result and the tests' fakes have in common.
@@ -43,17 +47,36 @@ type sink struct {
 	w       io.Writer
 	control *http.ResponseController
 	timeout time.Duration
-	gz      *gzip.Writer
+	packer  packer
+	packers *sync.Pool // that packer goes back to
 	buf     []byte
+}
+
+// packer compresses a body.
+type packer interface {
+	io.WriteCloser
+	Flush() error
+	Reset(io.Writer)
 }
 
 // flushSize is the size of buffered output that is written at once.
 const flushSize = 32 << 10
 
-var gzipWriters = sync.Pool{New: func() any {
-	gz, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // the level is valid
-	return gz
-}}
+// Writers of gzip and zstd, with little memory each.
+var (
+	gzipWriters = sync.Pool{New: func() any {
+		gz, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // the level is valid
+		return gz
+	}}
+	zstdWriters = sync.Pool{New: func() any {
+		z, _ := zstd.NewWriter(io.Discard, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+			zstd.WithWindowSize(256<<10), zstd.WithLowerEncoderMem(true)) // the options are valid
+		return zstdPacker{z}
+	}}
+)
+
+// zstdPacker ends like a gzip.Writer.
+type zstdPacker struct{ *zstd.Encoder }
 
 // newSink begins the body of an answer with status 200.
 func newSink(w http.ResponseWriter, r *http.Request, contentType string, timeout time.Duration) *sink {
@@ -62,23 +85,50 @@ func newSink(w http.ResponseWriter, r *http.Request, contentType string, timeout
 	h.Set("Content-Type", contentType)
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Accept, Accept-Encoding")
-	if acceptsGzip(r) {
-		h.Set("Content-Encoding", "gzip")
-		s.gz = gzipWriters.Get().(*gzip.Writer)
-		s.gz.Reset(w)
-		s.w = s.gz
+	encoding := acceptsEncoding(r)
+	switch encoding {
+	case "gzip":
+		s.packers = &gzipWriters
+	case "zstd":
+		s.packers = &zstdWriters
+	}
+	if s.packers != nil {
+		h.Set("Content-Encoding", encoding)
+		s.packer = s.packers.Get().(packer)
+		s.packer.Reset(w)
+		s.w = s.packer
 	}
 	return s
 }
 
-func acceptsGzip(r *http.Request) bool {
-	for _, part := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
+// acceptsEncoding picks the way of packing that the client likes best: zstd,
+// gzip or none, which is "".
+func acceptsEncoding(r *http.Request) string {
+	best, bestQ := "", 0.0
+	for _, part := range strings.Split(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",") {
 		name, params, _ := strings.Cut(part, ";")
-		if strings.TrimSpace(name) == "gzip" {
-			return strings.ReplaceAll(params, " ", "") != "q=0"
+		name = strings.ToLower(strings.TrimSpace(name))
+		if name != "gzip" && name != "zstd" {
+			continue
+		}
+		q := 1.0
+		if v, ok := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q="); ok {
+			var err error
+			if q, err = strconv.ParseFloat(v, 64); err != nil {
+				continue
+			}
+		}
+		if q > bestQ || q == bestQ && q > 0 && name == "zstd" {
+			best, bestQ = name, q
 		}
 	}
-	return false
+	return best
+}
+
+// Write buffers p, and sends it when it is much.
+func (s *sink) Write(p []byte) (int, error) {
+	s.buf = append(s.buf, p...)
+	return len(p), s.write()
 }
 
 // write sends what is buffered if it is much.
@@ -103,8 +153,8 @@ func (s *sink) flush() error {
 	if err := s.send(); err != nil {
 		return err
 	}
-	if s.gz != nil {
-		if err := s.gz.Flush(); err != nil {
+	if s.packer != nil {
+		if err := s.packer.Flush(); err != nil {
 			return err
 		}
 	}
@@ -117,10 +167,10 @@ func (s *sink) flush() error {
 // close ends the body.
 func (s *sink) close() error {
 	err := s.send()
-	if s.gz != nil {
-		err = errors.Join(err, s.gz.Close())
-		gzipWriters.Put(s.gz)
-		s.gz = nil
+	if s.packer != nil {
+		err = errors.Join(err, s.packer.Close())
+		s.packers.Put(s.packer)
+		s.packer = nil
 	}
 	return err
 }

@@ -15,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 
 	"hubscope/query"
 	"hubscope/query/plan"
@@ -240,10 +243,80 @@ func TestGzip(t *testing.T) {
 	if err != nil || !strings.Contains(string(plain), rowOne) {
 		t.Errorf("%v: %s", err, plain)
 	}
-	for header, want := range map[string]bool{"": false, "gzip": true, "deflate": false, "gzip;q=0": false, "gzip; q=0.5": true, "identity, gzip": true} {
+	for header, want := range map[string]string{"": "", "gzip": "gzip", "deflate": "", "gzip;q=0": "", "gzip; q=0.5": "gzip", "identity, gzip": "gzip",
+		"gzip, deflate, br, zstd": "zstd", "zstd;q=0.2, gzip;q=0.8": "gzip", "zstd;q=0": "", "gzip;q=x": ""} {
 		r := &http.Request{Header: http.Header{"Accept-Encoding": {header}}}
-		if got := acceptsGzip(r); got != want {
-			t.Errorf("%q: want %v, got %v", header, want, got)
+		if got := acceptsEncoding(r); got != want {
+			t.Errorf("%q: want %q, got %q", header, want, got)
+		}
+	}
+	res, body, err = encode(t, http.Header{"Accept-Encoding": {"zstd"}}, func(s *sink, _ http.Header) error { return twoRows(nil).writeJSON(s) })
+	if err != nil || res.Header.Get("Content-Encoding") != "zstd" {
+		t.Fatalf("%v, encoding %q", err, res.Header.Get("Content-Encoding"))
+	}
+	z, err := zstd.NewReader(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	if plain, err = io.ReadAll(z); err != nil || !strings.Contains(string(plain), rowOne) {
+		t.Errorf("%v: %s", err, plain)
+	}
+}
+
+// TestArrow reads back a row of every type, a null of every type, and what the
+// last batch says.
+func TestArrow(t *testing.T) {
+	a := twoRows(nil)
+	a.rows.(*batches).truncated = true
+	res, body, err := encode(t, nil, func(s *sink, trailer http.Header) error { return a.writeArrow(s, trailer) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := ipc.NewReader(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Release()
+	var got []string
+	last := arrow.Metadata{}
+	for r.Next() {
+		batch := r.RecordBatch()
+		for row := range int(batch.NumRows()) {
+			for _, c := range batch.Columns() {
+				if c.IsNull(row) {
+					got = append(got, "null")
+				} else {
+					got = append(got, c.ValueStr(row))
+				}
+			}
+		}
+		if m, ok := batch.(arrow.RecordBatchWithMetadata); ok {
+			last = m.Metadata()
+		}
+	}
+	if err := r.Err(); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"true", "-5", "9223372036854775807", "1.5", "1.10", "1970-01-01T00:00:00.0000001Z", "86400000000500ns", "dL4n3h5OSdm1ef4LMx02Qg==", "a,\"b\"\n<é>", `{"k":[1,null,"x"]}`,
+		"null", "null", "null", "null", "null", "null", "null", "null", "", "null"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if truncated, _ := last.GetValue(arrowTruncated); truncated != "true" {
+		t.Errorf("the last batch says %v", last)
+	}
+	if res.Trailer.Get(trailerTruncated) != "true" || res.Trailer.Get(trailerRows) != "2" {
+		t.Errorf("trailers %v", res.Trailer)
+	}
+	// A failure behind the first rows must not look like the end.
+	if _, body, err = encode(t, nil, func(s *sink, trailer http.Header) error { return twoRows(errors.New("x")).writeArrow(s, trailer) }); err == nil {
+		t.Errorf("the client takes this for a whole body: %q", body)
+	}
+	for _, v := range []query.Vector{{Type: plan.Datetime, Ints: []int64{0}}, {Type: plan.Timespan, Ints: []int64{math.MaxInt64}}} {
+		a := &answer{columns: []query.Column{{Name: "v", Type: v.Type}}, rows: &batches{list: []*query.Batch{{Rows: 1, Columns: []query.Vector{v}}}}}
+		if err := a.writeArrow(newSink(httptest.NewRecorder(), &http.Request{}, mediaArrow, 0), http.Header{}); err == nil || !strings.Contains(err.Error(), "beyond the nanoseconds") {
+			t.Errorf("%v: %v", v, err)
 		}
 	}
 }

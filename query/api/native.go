@@ -22,9 +22,13 @@ const (
 	mediaCSV    = "text/csv"
 )
 
-// format picks the form of an answer from ?format= or the Accept header.
-func format(r *http.Request) (string, error) {
-	switch name := r.URL.Query().Get("format"); name {
+// format picks the form of an answer from the body's format, ?format=, or the
+// Accept header, in this order.
+func format(r *http.Request, name string) (string, error) {
+	if name == "" {
+		name = r.URL.Query().Get("format")
+	}
+	switch name {
 	case "":
 	case "json":
 		return mediaJSON, nil
@@ -32,23 +36,25 @@ func format(r *http.Request) (string, error) {
 		return mediaNDJSON, nil
 	case "csv":
 		return mediaCSV, nil
+	case "arrow":
+		return mediaArrow, nil
 	default:
-		return "", badRequest("no format %q; there are json, ndjson and csv", name)
+		return "", badRequest("no format %q; there are json, ndjson, csv and arrow", name)
 	}
-	media, ok := accepts(r, mediaJSON, mediaNDJSON, mediaCSV)
+	media, ok := accepts(r, mediaJSON, mediaNDJSON, mediaCSV, mediaArrow)
 	if !ok {
-		return "", failure(http.StatusNotAcceptable, CodeUnsupported, "answers are %s, %s or %s", mediaJSON, mediaNDJSON, mediaCSV)
+		return "", failure(http.StatusNotAcceptable, CodeUnsupported, "answers are %s, %s, %s or %s", mediaJSON, mediaNDJSON, mediaCSV, mediaArrow)
 	}
 	return media, nil
 }
 
 func (s *Server) query(w http.ResponseWriter, r *http.Request) error {
-	media, err := format(r)
-	if err != nil {
-		return err
-	}
 	var body QueryRequest
 	if err := s.readJSON(r, &body); err != nil {
+		return err
+	}
+	media, err := format(r, body.Format)
+	if err != nil {
 		return err
 	}
 	req, err := body.request()
@@ -65,7 +71,11 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) error {
 	defer x.finish()
 	a := s.answer(r, x)
 	w.Header().Set("X-Hubscope-Query-Id", x.record.ID)
-	if media == mediaCSV {
+	switch media {
+	case mediaArrow:
+		w.Header().Set("Trailer", trailerTruncated+", "+trailerRows)
+		return a.writeArrow(newSink(w, r, mediaArrow, s.config.WriteTimeout), w.Header())
+	case mediaCSV:
 		w.Header().Set("Trailer", trailerTruncated+", "+trailerRows)
 		return a.writeCSV(newSink(w, r, mediaCSV+"; charset=utf-8; header=present", s.config.WriteTimeout), w.Header())
 	}
@@ -73,7 +83,7 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) answer(r *http.Request, x *execution) *answer {
-	return &answer{columns: x.result.Columns, render: x.result.Visualization, rows: x, fail: s.failWhileStreaming(r, x.record.Text)}
+	return &answer{columns: x.result.Columns, render: x.result.Visualization, rows: x, fail: s.failWhileStreaming(r, x.record.Text), failed: x.failed}
 }
 
 // progressInterval is the shortest time between two progress lines.

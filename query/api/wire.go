@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -23,9 +24,16 @@ type QueryRequest struct {
 	End   string `json:"end,omitempty"`
 	// ID names the query for cancelling; one is made up when it is empty.
 	ID string `json:"id,omitempty"`
-	// TimeoutSeconds and MaxRows lower the service's limits for this query.
+	// Format of the answer: json, ndjson, csv or arrow. Empty leaves it to
+	// ?format= and the Accept header.
+	Format string `json:"format,omitempty"`
+	// TimeoutSeconds, MaxRows, MaxBytes (of the result) and MaxMemory (bytes) are
+	// the limits of this query, up to those of the service; 0 is the service's
+	// default. With MaxRows alone the bytes are as many as the service allows.
 	TimeoutSeconds float64 `json:"timeoutSeconds,omitempty"`
 	MaxRows        int64   `json:"maxRows,omitempty"`
+	MaxBytes       int64   `json:"maxBytes,omitempty"`
+	MaxMemory      int64   `json:"maxMemory,omitempty"`
 }
 
 // Column is a column of a result.
@@ -253,11 +261,14 @@ func (r *QueryRequest) request() (query.Request, error) {
 	if !req.Start.IsZero() && !req.End.IsZero() && req.End.Before(req.Start) {
 		return req, badRequest("end is before start")
 	}
-	if r.TimeoutSeconds < 0 || r.MaxRows < 0 || r.TimeoutSeconds > 1e6 {
-		return req, badRequest("timeoutSeconds and maxRows are positive numbers")
+	if r.TimeoutSeconds < 0 || r.TimeoutSeconds > 1e6 || min(r.MaxRows, r.MaxBytes, r.MaxMemory) < 0 {
+		return req, badRequest("timeoutSeconds, maxRows, maxBytes and maxMemory are positive numbers")
 	}
 	req.Limits.Time = time.Duration(r.TimeoutSeconds * float64(time.Second))
-	req.Limits.ResultRows = r.MaxRows
+	req.Limits.ResultRows, req.Limits.ResultBytes, req.Limits.MemoryBytes = r.MaxRows, r.MaxBytes, r.MaxMemory
+	if r.MaxRows > 0 && r.MaxBytes == 0 {
+		req.Limits.ResultBytes = math.MaxInt64
+	}
 	if len(r.ID) > 128 || strings.ContainsFunc(r.ID, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		return req, badRequest("id is at most 128 visible ASCII characters")
 	}

@@ -297,6 +297,9 @@ var errFull = errors.New("result is full")
 // put hands a block over and waits until the reader is done with it: the
 // columns are used again for the next one.
 func (r *rows) put(ctx context.Context, results *proto.Results, n int) error {
+	if err := ctx.Err(); err != nil {
+		return err // what a query says after its end is a part of the answer, which looks like all of it
+	}
 	batch, err := decode(r.columns, *results, n)
 	if err != nil {
 		return err
