@@ -795,7 +795,7 @@ func (b *binder) enter(c *kql.Call, f *function, first *rel) (*scope, bool) {
 	next, offset := 0, 0
 	if first != nil {
 		next, offset = 1, 1
-		if len(params) == 0 {
+		if len(params) == 0 || params[0].Schema == nil {
 			b.errorf(c.Span, CodeArguments, "function %s takes no tabular argument", f.name)
 			return nil, false
 		}

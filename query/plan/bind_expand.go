@@ -669,10 +669,10 @@ func (b *binder) topNested(op *kql.TopNestedOp, in rel) rel {
 			top = &Limit{In: &Sort{In: top, Keys: []SortKey{{X: refTo(result), Desc: desc, NullsLast: desc}}, Partition: part}, N: count, Partition: part}
 		}
 		b.row = row
-		if lv.Others != nil {
-			top = b.topNestedOthers(lv, top, agg, keys, result, value, i)
+		ofName, ok := b.resultName(lv.Of)
+		if !ok || ofName == "" {
+			ofName = b.defaultName(false)
 		}
-		ofName, _ := b.resultName(lv.Of)
 		levels = append(levels, level{
 			of: keys[i], by: result, keys: keys, aggregated: result,
 			cte: b.named("level", rel{node: top, cols: append(append([]Column(nil), keys...), result)}),
@@ -684,8 +684,17 @@ func (b *binder) topNested(op *kql.TopNestedOp, in rel) rel {
 		}
 		names.add(Column{ID: -ColID(2*i + 2), Name: byName, Type: result.Type}, false)
 	}
-	// Join the levels, innermost outwards, for their aggregates.
 	last := len(levels) - 1
+	for _, lv := range op.Levels {
+		if lv.Others != nil {
+			tops := make([]*binding, len(levels))
+			for i := range levels {
+				tops[i] = levels[i].cte
+			}
+			return b.topNestedOthers(op, source, tops, names.cols)
+		}
+	}
+	// Join the levels, innermost outwards, for their aggregates.
 	inner := b.reference(levels[last].cte)
 	node := inner.node
 	cols := make([]Column, 2*len(levels))
@@ -708,8 +717,111 @@ func (b *binder) topNested(op *kql.TopNestedOp, in rel) rel {
 	return rel{node: node, cols: cols}
 }
 
-// topNestedOthers adds a row for everything that did not make it to the top.
-func (b *binder) topNestedOthers(lv *kql.TopNestedLevel, top Node, agg *Aggregate, keys []Column, result Column, value Expr, i int) Node {
-	b.unsupported(lv.Others.Range(), "others in top-nested")
-	return top
+// topNestedOthers counts what did not make it to the top as well. tops are the
+// keys that did, of each level. A row has a label at each level: its value if it
+// is at the top there and above, else the name of the others, or null where the
+// level has none; it is dropped if no level has one for it.
+func (b *binder) topNestedOthers(op *kql.TopNestedOp, source *binding, tops []*binding, names []Column) rel {
+	row := b.row
+	defer func() { b.row = row }()
+	r := b.reference(source)
+	b.row = &r
+	var values []Item
+	for _, lv := range op.Levels {
+		x := b.expr(argValue(lv.Of))
+		values = append(values, Item{Col: b.newCol("", x.Type()), X: x})
+	}
+	node := extendNode(r.node, values)
+	marks := make([]Item, 0, 2*len(tops)) // at the top or not, and the label
+	var kept Expr
+	or := func(x Expr) {
+		if kept == nil {
+			kept = x
+		} else {
+			kept = &Binary{Op: kql.OpOr, X: kept, Y: x, T: Bool}
+		}
+	}
+	for i, t := range tops {
+		top := b.reference(t)
+		one := b.newCol("", Long)
+		j := &Join{Kind: LeftOuter, L: node, R: &Extend{In: top.node, Items: []Item{{one, &Const{T: Long, Int: 1}}}}}
+		for k := range values[:i+1] {
+			j.On = append(j.On, JoinOn{L: refTo(values[k].Col), R: refTo(top.cols[k])})
+		}
+		node = j
+		in := Item{Col: b.newCol("", Bool), X: &Call{Func: scalarFuncs["isnotnull"], Args: []Expr{refTo(one)}, T: Bool}}
+		of := values[i].Col
+		var others Expr = &Const{T: of.Type, Null: of.Type != String}
+		if e := op.Levels[i].Others; e != nil {
+			b.row = nil
+			others = b.convert(b.expr(e), of.Type)
+			b.row = &r
+			if !isConstant(others) {
+				b.errorf(e.Range(), CodeConstant, "the name of the others has to be a constant")
+			}
+			or(&Call{Func: scalarFuncs["not"], Args: []Expr{in.X}, T: Bool})
+		}
+		if i == len(tops)-1 {
+			or(in.X)
+		}
+		label := &Call{Func: scalarFuncs["iff"], Args: []Expr{in.X, refTo(of), others}, T: of.Type}
+		marks = append(marks, in, Item{Col: b.newCol("", of.Type), X: label})
+	}
+	keep := b.newCol("", Bool)
+	node = &Extend{In: &Extend{In: node, Items: marks}, Items: []Item{{keep, kept}}}
+	cols := append([]Column(nil), r.cols...)
+	for _, m := range marks {
+		cols = append(cols, m.Col)
+	}
+	cols = append(cols, keep)
+	marked := b.named("marked", rel{node: node, cols: cols})
+	// The aggregates of each level, by the labels so far.
+	levels := make([]rel, len(tops))
+	for i, lv := range op.Levels {
+		in := b.reference(marked)
+		at := in.cols[len(r.cols):]
+		if i == len(op.Levels)-1 {
+			in.node = &Filter{In: in.node, Pred: refTo(at[len(marks)])}
+		}
+		b.row = &rel{node: in.node, cols: in.cols[:len(r.cols)]}
+		aggs := &aggregates{in: b.row}
+		b.aggs = aggs
+		value := b.outputs(argValue(lv.By.X))[0].x
+		b.aggs = nil
+		agg := &Aggregate{In: in.node, Aggs: aggs.items}
+		out := rel{}
+		for _, c := range at[:2*i+2] {
+			k := b.newCol("", c.Type)
+			agg.Keys = append(agg.Keys, Item{Col: k, X: refTo(c)})
+			out.cols = append(out.cols, k)
+		}
+		if lv.Others == nil {
+			value = &Call{Func: scalarFuncs["iff"], Args: []Expr{refTo(out.cols[2*i]), value, &Const{T: value.Type(), Null: true}}, T: value.Type()}
+		}
+		result := b.newCol("", value.Type())
+		out.node = &Extend{In: agg, Items: []Item{{result, value}}}
+		out.cols = append(out.cols, result)
+		levels[i] = out
+	}
+	last := len(levels) - 1
+	inner := levels[last]
+	shown := make([]Column, len(names))
+	shown[2*last+1] = inner.cols[2*last+2]
+	for k := range levels {
+		shown[2*k] = inner.cols[2*k+1]
+	}
+	node = inner.node
+	for k := last - 1; k >= 0; k-- {
+		j := &Join{Kind: Inner, L: node, R: levels[k].node}
+		for q, c := range levels[k].cols[:2*k+2] {
+			// As text: a label that is null has to meet itself.
+			j.On = append(j.On, JoinOn{L: b.convert(refTo(inner.cols[q]), String), R: b.convert(refTo(c), String)})
+		}
+		node = j
+		shown[2*k+1] = levels[k].cols[2*k+2]
+	}
+	for i := range shown {
+		shown[i].Name = names[i].Name
+	}
+	return rel{node: node, cols: shown}
 }
