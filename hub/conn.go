@@ -88,6 +88,10 @@ type Claim struct {
 	// Exclusive sessions end each other: a device has one at a time. Requests of
 	// HTTPS are not exclusive.
 	Exclusive bool
+	// Deliver hands the device what the back end has for it, and reports whether
+	// the device takes such things; nil where nothing can be delivered. It is
+	// called from any goroutine, and must not block.
+	Deliver func(Delivery) bool
 	// Cut is called, at most once and from any goroutine, when the hub ends the
 	// session. It must not block: it makes Begin and Speak return soon.
 	Cut func(End)
@@ -110,7 +114,7 @@ func (h *Conn) Open(ctx context.Context, claim Claim) (*Session, *registry.Refus
 	}
 	session := &Session{
 		h: h, id: id, current: id, module: claim.ModuleID, sdk: clip(claim.SDKVersion), agent: clip(claim.UserAgent),
-		exclusive: claim.Exclusive, cut: claim.Cut, opened: time.Now(),
+		exclusive: claim.Exclusive, deliver: claim.Deliver, cut: claim.Cut, opened: time.Now(),
 	}
 	now := s.config.Now()
 	old := s.sessions.add(session, func() int64 { return s.sequence.next(now) })
@@ -316,6 +320,7 @@ type Session struct {
 	sdk       string
 	agent     string
 	exclusive bool
+	deliver   func(Delivery) bool
 	cut       func(End)
 	opened    time.Time
 
@@ -325,10 +330,11 @@ type Session struct {
 	mu       sync.Mutex
 	current  *registry.Identity // what the session rests on now
 	timer    *time.Timer
-	ending   *End          // decided by the hub
-	closed   bool          // the disconnect is published
-	inFlight int           // messages that are not accepted yet
-	drained  chan struct{} // closed when none is left, made by Close
+	ending   *End                    // decided by the hub
+	closed   bool                    // the disconnect is published
+	calls    map[string]func([]byte) // direct methods that wait for the device, by request id
+	inFlight int                     // messages that are not accepted yet
+	drained  chan struct{}           // closed when none is left, made by Close
 }
 
 // DeviceID returns the proven device id.
@@ -381,7 +387,7 @@ func (s *Session) Renew(ctx context.Context, claim Claim) *registry.Refusal {
 	if refusal != nil {
 		return refusal
 	}
-	if id.Hub != s.id.Hub || id.DeviceID != s.id.DeviceID {
+	if id.Hub != s.id.Hub || id.DeviceID != s.id.DeviceID || id.ModuleID != s.id.ModuleID {
 		return &registry.Refusal{Code: Unauthorized.Code, Name: Unauthorized.Name, Description: "the credentials are another device's"}
 	}
 	s.mu.Lock()

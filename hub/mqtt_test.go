@@ -107,6 +107,95 @@ func TestMQTTTwinAndSubscriptions(t *testing.T) {
 	}
 }
 
+// TestTwinAndMethodsFromTheBackEnd: a device hears of its desired properties and
+// answers direct methods, whichever process it is connected to and whichever
+// one is asked; a module is one more device.
+func TestTwinAndMethodsFromTheBackEnd(t *testing.T) {
+	a := newStack(t, nil)
+	b := a.process("node-2", nil)
+	ctx := t.Context()
+	c := b.connect(4)
+	call := registry.MethodNotice{Hub: "demo", DeviceID: "sas-1", Name: "reboot", Payload: []byte(`{"in":5}`), Timeout: 20 * time.Second}
+	if _, err := a.registry.CallMethod(ctx, call, 0); !errors.Is(err, registry.ErrNotOnline) {
+		t.Errorf("a device that does not take methods: %v", err)
+	}
+	c.send(&packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: 1, Filters: packets.Subscriptions{
+		{Filter: "$iothub/twin/PATCH/properties/desired/#"}, {Filter: "$iothub/methods/POST/#"}, {Filter: "$iothub/twin/res/#"},
+	}})
+	c.expect(packets.Suback)
+
+	if _, err := a.registry.UpdateTwin(ctx, "demo", "sas-1", "", "", registry.TwinPatch{Desired: map[string]any{"interval": 5}}); err != nil {
+		t.Fatal(err)
+	}
+	pk := c.expect(packets.Publish)
+	if pk.TopicName != "$iothub/twin/PATCH/properties/desired/?$version=2" || string(pk.Payload) != `{"$version":2,"interval":5}` {
+		t.Errorf("told %s %s", pk.TopicName, pk.Payload)
+	}
+	c.send(publishPacket("$iothub/twin/GET/?$rid=1", 0, 0, ""))
+	if got, want := string(c.expect(packets.Publish).Payload), `{"desired":{"$version":2,"interval":5},"reported":{"$version":1}}`; got != want {
+		t.Errorf("twin %s, want %s", got, want)
+	}
+
+	type answer struct {
+		result *registry.MethodResult
+		err    error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		r, err := a.registry.CallMethod(ctx, call, 0)
+		answers <- answer{r, err}
+	}()
+	pk = c.expect(packets.Publish)
+	rid, ok := strings.CutPrefix(pk.TopicName, "$iothub/methods/POST/reboot/?$rid=")
+	if !ok || string(pk.Payload) != `{"in":5}` {
+		t.Errorf("called %s %s", pk.TopicName, pk.Payload)
+	}
+	c.send(publishPacket("$iothub/methods/res/200/?$rid=nobodys", 0, 0, `{}`))
+	c.send(publishPacket("$iothub/methods/res/202/?$rid="+rid, 0, 0, `{"ok":true}`))
+	if got := <-answers; got.err != nil || got.result.Status != 202 || string(got.result.Payload) != `{"ok":true}` {
+		t.Errorf("answer %+v", got)
+	}
+
+	module, err := a.registry.CreateModule(ctx, registry.Device{Hub: "demo", ID: "sas-1", ModuleID: "valve"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := registry.NewToken("localhost/devices/sas-1/modules/valve", "", module.Auth.PrimaryKey, time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hello := connectPacket(4, "localhost", "sas-1/valve", token)
+	m := newClient(t, b.dial(b.client("localhost")), 4)
+	m.send(hello)
+	if code := m.expect(packets.Connack).ReasonCode; code != 0 {
+		t.Fatalf("the module is refused: %d", code)
+	}
+	m.send(publishPacket("devices/sas-1/modules/valve/messages/events/", 1, 1, "of the module"))
+	m.expect(packets.Puback)
+	connects := b.events.wait(t, "two connects", func(events []ingest.Event) bool {
+		return len(slices.DeleteFunc(slices.Clone(events), func(e ingest.Event) bool { return e.OperationName != ingest.DeviceConnect })) == 2
+	})
+	if e := connects[len(connects)-1]; e.DeviceId != "sas-1" || e.ModuleId != "valve" {
+		t.Errorf("the module's connect: %+v", e)
+	}
+	if n := b.server.ConnectedDevices("demo"); n != 1 {
+		t.Errorf("a module counts as a device: %d", n)
+	}
+	// Disabled, both go.
+	if _, err := a.registry.UpdateDevice(ctx, "demo", "sas-1", "", func(d *registry.Device) error { d.Status = registry.Disabled; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	b.events.wait(t, "both are cut", func(events []ingest.Event) bool {
+		n := 0
+		for _, e := range events {
+			if e.OperationName == ingest.DeviceDisconnect && e.DisconnectReason == hub.ReasonDeviceDisabled {
+				n++
+			}
+		}
+		return n == 2
+	})
+}
+
 // TestMQTTEnds: what a device may not do ends its connection, with a reason.
 func TestMQTTEnds(t *testing.T) {
 	subscribe := func(filter string) *packets.Packet {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"hubscope/hub/ca"
 	"hubscope/hub/https"
@@ -32,6 +33,7 @@ func TestOfficialSDK(t *testing.T) {
 	}
 	s := newStack(t, nil)
 	mqttPort := port(s.addr)
+	t.Run("back end", func(t *testing.T) { sdkBackEnd(t, s, node, dir) })
 	s.serveHTTPS(https.Config{})
 	byCA, err := s.pki.devices.Device("ca-1", ca.DeviceConfig{})
 	if err != nil {
@@ -119,6 +121,47 @@ func TestOfficialSDK(t *testing.T) {
 					return accepted == int64(want)
 				})
 			})
+		}
+	}
+}
+
+// sdkBackEnd has a device on the SDK that does what the back end wants.
+func sdkBackEnd(t *testing.T, s *stack, node, dir string) {
+	ctx := t.Context()
+	root, _, _ := s.files(nil)
+	cmd := exec.CommandContext(ctx, node, filepath.Join(dir, "device.cjs"))
+	cmd.Env = append(os.Environ(), "CONNECTION_STRING=HostName=localhost;DeviceId=sas-1;SharedAccessKey="+sasKey, "TRANSPORT=mqtt", "BACKEND=1",
+		"NODE_EXTRA_CA_CERTS="+root, fmt.Sprintf(`PORTS={"8883":%s}`, port(s.addr)))
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	result, err := s.registry.CallMethod(ctx, registry.MethodNotice{Hub: "demo", DeviceID: "sas-1", Name: "reboot", Payload: []byte(`{"in":5}`), Timeout: 20 * time.Second}, 20*time.Second)
+	if err != nil || result.Status != 202 || string(result.Payload) != `{"was":{"in":5}}` {
+		t.Errorf("method: %+v, %v", result, err)
+	}
+	// The device may not have subscribed yet; it hears of the later change then.
+	desire := func(values map[string]any) {
+		if _, err := s.registry.UpdateTwin(ctx, "demo", "sas-1", "", "", registry.TwinPatch{Desired: values}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	for n := 1; ; n++ {
+		desire(map[string]any{"interval": n, "stop": true})
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatalf("%v\n%s%s", err, stdout.String(), stderr.String())
+			}
+			twin, err := s.registry.Twin(ctx, "demo", "sas-1", "")
+			if err != nil || twin.Reported.Values["interval"] == nil {
+				t.Errorf("reported %+v, %v\n%s", twin, err, stdout.String())
+			}
+			return
+		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }

@@ -62,6 +62,7 @@ type Server struct {
 	tracer   trace.Tracer
 
 	open, pending atomic.Int64
+	calls         atomic.Int64 // numbers direct methods
 
 	mu        sync.Mutex
 	closed    bool
@@ -488,10 +489,10 @@ func (c *connection) isShutDown() bool {
 // Open returns the number of open connections.
 func (s *Server) Open() int { return int(s.open.Load()) }
 
-// Connection reports whether a device has a session, and since when. It is for
-// the management API.
-func (s *Server) Connection(hub, device string) (connected bool, since time.Time) {
-	session := s.sessions.of(deviceKey{hub: hub, device: device})
+// Connection reports whether a device, or one of its modules, has a session on
+// this process, and since when. It is for the management API.
+func (s *Server) Connection(hub, device, module string) (connected bool, since time.Time) {
+	session := s.sessions.of(deviceKey{hub, device, module})
 	if session == nil {
 		return false, time.Time{}
 	}

@@ -17,8 +17,9 @@ type sessions struct {
 	mu        sync.Mutex
 	exclusive map[deviceKey]*Session
 	shared    map[deviceKey][]*Session
-	count     map[string]int64 // by hub
-	devices   map[string]int64 // by hub: those with a session, their modules' aside
+	count     map[string]int64             // by hub
+	devices   map[string]int64             // by hub: those with a session, their modules' aside
+	modules   map[deviceKey]map[string]int // sessions of modules, by device and module
 }
 
 type deviceKey struct{ hub, device, module string }
@@ -27,7 +28,7 @@ func (s *Session) key() deviceKey { return deviceKey{s.id.Hub, s.id.DeviceID, s.
 
 func (x *sessions) init() {
 	x.exclusive, x.shared = map[deviceKey]*Session{}, map[deviceKey][]*Session{}
-	x.count, x.devices = map[string]int64{}, map[string]int64{}
+	x.count, x.devices, x.modules = map[string]int64{}, map[string]int64{}, map[deviceKey]map[string]int{}
 }
 
 // add enters a session and numbers its connect. If it takes the place of
@@ -36,7 +37,9 @@ func (x *sessions) add(s *Session, next func() int64) (old *Session) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	key := s.key()
-	if !x.there(key) && key.module == "" {
+	if key.module != "" {
+		x.countModule(key, 1)
+	} else if !x.there(key) {
 		x.devices[key.hub]++
 	}
 	if s.exclusive {
@@ -89,7 +92,9 @@ func (x *sessions) remove(s *Session) {
 	defer x.mu.Unlock()
 	key := s.key()
 	x.count[key.hub]--
-	if was := x.there(key); was && key.module == "" {
+	if key.module != "" {
+		x.countModule(key, -1)
+	} else if x.there(key) {
 		defer func() {
 			if !x.there(key) {
 				x.devices[key.hub]--
@@ -116,6 +121,20 @@ func (x *sessions) remove(s *Session) {
 	}
 }
 
+// countModule keeps which modules of a device have sessions.
+func (x *sessions) countModule(key deviceKey, n int) {
+	device := deviceKey{hub: key.hub, device: key.device}
+	if x.modules[device] == nil {
+		x.modules[device] = map[string]int{}
+	}
+	if x.modules[device][key.module] += n; x.modules[device][key.module] <= 0 {
+		delete(x.modules[device], key.module)
+	}
+	if len(x.modules[device]) == 0 {
+		delete(x.modules, device)
+	}
+}
+
 // endNumber returns the sequence number of a session's end: the reserved one,
 // or a new one.
 func (x *sessions) endNumber(s *Session, next func() int64) int64 {
@@ -137,10 +156,17 @@ func (x *sessions) concerned(c registry.Change) []*Session {
 	}
 	if c.DeviceID != "" { // the usual case: no walk
 		key := deviceKey{hub: c.Hub, device: c.DeviceID}
-		if s := x.exclusive[key]; s != nil {
-			list = append(list, s)
+		of := func(key deviceKey) {
+			if s := x.exclusive[key]; s != nil {
+				list = append(list, s)
+			}
+			list = append(list, x.shared[key]...)
 		}
-		return append(list, x.shared[key]...)
+		of(key)
+		for module := range x.modules[key] {
+			of(deviceKey{key.hub, key.device, module})
+		}
+		return list
 	}
 	for k, s := range x.exclusive {
 		if match(k) {
@@ -269,16 +295,26 @@ func (s *Server) announce(session *Session, fresh bool) {
 	}})
 }
 
-// hear takes a notice of another process.
-func (s *Server) hear(n registry.Notice, _ func([]byte)) {
-	if n.Session == nil {
-		return
-	}
-	ends, stays := s.sessions.takenOver(n.Session)
-	if ends != nil {
-		ends.end(End{TakenOver, ReasonTakenOver, fmt.Sprintf("the device has connected again, to hub process %q", clip(n.Session.Node))})
-	}
-	if stays != nil {
-		s.announce(stays, false)
+// hear takes a notice of another process, or of the management side.
+func (s *Server) hear(n registry.Notice, answer func([]byte)) {
+	switch {
+	case n.Session != nil:
+		ends, stays := s.sessions.takenOver(n.Session)
+		if ends != nil {
+			ends.end(End{TakenOver, ReasonTakenOver, fmt.Sprintf("the device has connected again, to hub process %q", clip(n.Session.Node))})
+		}
+		if stays != nil {
+			s.announce(stays, false)
+		}
+	case n.Desired != nil:
+		d := n.Desired
+		if session := s.sessions.of(deviceKey{d.Hub, d.DeviceID, d.ModuleID}); session != nil && session.deliver != nil {
+			session.deliver(Delivery{Desired: d.Patch, Version: d.Version})
+		}
+	case n.Method != nil:
+		m := n.Method
+		if session := s.sessions.of(deviceKey{m.Hub, m.DeviceID, m.ModuleID}); session != nil && session.deliver != nil {
+			session.call(m, answer)
+		}
 	}
 }

@@ -19,9 +19,9 @@
 // A device publishes to devices/{id}/messages/events/{properties}. It gets
 // PUBACK when the message is safe with the telemetry publisher, in the order of
 // its PUBLISHes [MQTT-4.6.0-2]. It may read its twin
-// ($iothub/twin/GET/?$rid=), patch the reported properties, and subscribe to
-// cloud-to-device messages, direct methods and twin changes. The twin's reported
-// properties are kept in memory; desired ones are empty.
+// ($iothub/twin/GET/?$rid=) and patch the reported properties, hears of changes
+// of the desired ones, and answers direct methods. It may subscribe to
+// cloud-to-device messages; there are none.
 //
 // Anything else ends the connection, as on Azure: other topics, QoS 2, a sixth
 // subscription, messages above 256 KiB. RETAIN becomes the property mqtt-retain.

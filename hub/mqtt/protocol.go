@@ -38,12 +38,10 @@ const (
 )
 
 // A Protocol is MQTT for a hub.Server. It may serve several listeners.
-type Protocol struct {
-	twins *twins
-}
+type Protocol struct{}
 
 // New returns the protocol.
-func New() *Protocol { return &Protocol{twins: newTwins()} }
+func New() *Protocol { return new(Protocol) }
 
 // Name implements hub.Protocol.
 func (p *Protocol) Name() string { return ingest.Mqtt }
@@ -60,7 +58,7 @@ func (p *Protocol) Begin(ctx context.Context, c *hub.Conn) (hub.Speaker, hub.End
 // BeginOver is Begin on a stream that travels in c, such as a WebSocket.
 // userAgent is what the carrier tells of the client.
 func (p *Protocol) BeginOver(ctx context.Context, c *hub.Conn, stream net.Conn, userAgent string) (hub.Speaker, hub.End) {
-	s := &session{protocol: p, hub: c, conn: stream, version: 4}
+	s := &session{hub: c, conn: stream, version: 4}
 	s.drained.L = &s.mu
 	stream.SetReadDeadline(time.Now().Add(c.AuthTimeout()))
 	pk, end := s.readConnect()
@@ -120,7 +118,7 @@ func (s *session) connect(ctx context.Context, pk *packets.Packet, userAgent str
 	user, problem := parseUserName(string(c.Username), c.UsernameFlag)
 	claim := hub.Claim{
 		Host: user.host, DeviceID: user.device, ModuleID: user.module, Token: string(c.Password),
-		SDKVersion: user.sdk, UserAgent: userAgent, Exclusive: true, Cut: s.cut,
+		SDKVersion: user.sdk, UserAgent: userAgent, Exclusive: true, Deliver: s.deliver, Cut: s.cut,
 	}
 	if claim.DeviceID == "" {
 		claim.DeviceID = c.ClientIdentifier

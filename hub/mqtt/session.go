@@ -3,12 +3,14 @@ package mqtt
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -18,7 +20,6 @@ import (
 
 // A session is one client from its CONNECT to the end of its connection.
 type session struct {
-	protocol  *Protocol
 	hub       *hub.Conn
 	conn      net.Conn // the stream: hub's own, or one that travels in it
 	opened    *hub.Session
@@ -27,7 +28,8 @@ type session struct {
 	keepAlive time.Duration
 	version   byte
 	will      *will
-	filters   []string // subscriptions; only the reader's
+	filters   []string      // subscriptions; only the reader's
+	takes     atomic.Uint32 // of deliveries, by subscription: takesDesired, takesMethods
 
 	mu      sync.Mutex
 	unsent  []byte // waits to be written
@@ -36,7 +38,19 @@ type session struct {
 	pending []pending // messages that wait to be accepted, in order
 	waiting int       // those with QoS 0
 	drained sync.Cond // fewer are pending, or the session is over
+	jobs    []func()  // requests about the twin, in order
+	working bool      // some goroutine does them
 }
+
+// What a session is subscribed to.
+const (
+	takesDesired = 1 << iota
+	takesMethods
+	takesAnswers // to its requests about the twin
+)
+
+// maxJobs is how many requests about the twin may wait.
+const maxJobs = 32
 
 // A will is the message that is sent when the client vanishes.
 type will struct {
@@ -274,19 +288,100 @@ func (s *session) publish(ctx context.Context, pk *packets.Packet) *hub.End {
 		s.acknowledge()
 		s.mu.Unlock()
 	}
-	key := twinKey{s.opened.HubName(), s.device, s.module}
+	// Who has not subscribed to answers gets none.
+	answer := func(string, []byte) {}
+	if s.takes.Load()&takesAnswers != 0 {
+		answer = s.answer
+	}
 	switch t.kind {
 	case topicTwinGet:
-		s.answer("200/?$rid="+t.requestID, s.protocol.twins.document(key))
+		s.later(func() { s.readTwin(ctx, t.requestID, answer) }, func() { answer("429/?$rid="+t.requestID, nil) })
 	case topicTwinPatch:
-		version, err := s.protocol.twins.patch(key, pk.Payload)
-		if err != nil {
-			s.answer("400/?$rid="+t.requestID, nil)
-			break
-		}
-		s.answer("204/?$rid="+t.requestID+"&$version="+strconv.Itoa(version), nil)
+		s.later(func() { s.report(ctx, t.requestID, pk.Payload, answer) }, func() { answer("429/?$rid="+t.requestID, nil) })
+	case topicMethodDone:
+		s.opened.MethodDone(t.requestID, t.status, pk.Payload)
 	}
 	return nil
+}
+
+// later does a request about the twin in another goroutine, one after the other:
+// the store answers in milliseconds, for which the reader does not wait, and
+// whose deep stack would stay with an idle session. When too many wait, tooMany
+// is called instead.
+func (s *session) later(job, tooMany func()) {
+	s.mu.Lock()
+	full := len(s.jobs) >= maxJobs
+	if !full {
+		s.jobs = append(s.jobs, job)
+		if !s.working {
+			s.working = true
+			go s.work()
+		}
+	}
+	s.mu.Unlock()
+	if full {
+		tooMany()
+	}
+}
+
+// work does jobs until there is none.
+func (s *session) work() {
+	for {
+		s.mu.Lock()
+		if len(s.jobs) == 0 {
+			s.jobs, s.working = nil, false
+			s.mu.Unlock()
+			return
+		}
+		job := s.jobs[0]
+		s.jobs = s.jobs[1:]
+		s.mu.Unlock()
+		job()
+	}
+}
+
+// storeTimeout bounds a request about the twin.
+const storeTimeout = 10 * time.Second
+
+func (s *session) readTwin(ctx context.Context, requestID string, answer func(string, []byte)) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	doc, err := s.opened.Twin(ctx)
+	status := "200"
+	if err != nil {
+		status, doc = "500", nil
+	}
+	answer(status+"/?$rid="+requestID, doc)
+}
+
+func (s *session) report(ctx context.Context, requestID string, patch []byte, answer func(string, []byte)) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	version, err := s.opened.Report(ctx, patch)
+	switch {
+	case errors.Is(err, hub.ErrBadReport):
+		answer("400/?$rid="+requestID, nil)
+	case err != nil:
+		answer("500/?$rid="+requestID, nil)
+	default:
+		answer("204/?$rid="+requestID+"&$version="+strconv.FormatInt(version, 10), nil)
+	}
+}
+
+// deliver is called by the hub with what the back end has for the device.
+func (s *session) deliver(d hub.Delivery) bool {
+	topic, body := "$iothub/twin/PATCH/properties/desired/?$version="+strconv.FormatInt(d.Version, 10), d.Desired
+	needs := uint32(takesDesired)
+	if d.Desired == nil {
+		topic, body, needs = "$iothub/methods/POST/"+d.Method+"/?$rid="+d.CallID, d.Payload, takesMethods
+	}
+	if s.takes.Load()&needs == 0 {
+		return false
+	}
+	if d.Desired != nil || d.CallID != "" {
+		s.enqueue(&packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish}, TopicName: topic, Payload: body})
+	}
+	return true
 }
 
 // telemetry hands a message on. The packet is not used again, so its memory may
@@ -386,8 +481,25 @@ func (s *session) subscribe(pk *packets.Packet) *hub.End {
 		}
 		granted = append(granted, min(f.Qos, 1)) // Azure grants 1 for 2
 	}
+	s.subscribed()
 	s.send(&packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Suback}, PacketID: pk.PacketID, ReasonCodes: granted})
 	return nil
+}
+
+// subscribed notes for other goroutines what the session takes.
+func (s *session) subscribed() {
+	var takes uint32
+	for _, f := range s.filters {
+		switch f {
+		case desiredChanges:
+			takes |= takesDesired
+		case methodCalls:
+			takes |= takesMethods
+		case twinAnswers:
+			takes |= takesAnswers
+		}
+	}
+	s.takes.Store(takes)
 }
 
 func (s *session) unsubscribe(pk *packets.Packet) *hub.End {
@@ -403,6 +515,7 @@ func (s *session) unsubscribe(pk *packets.Packet) *hub.End {
 		}
 		codes = append(codes, code)
 	}
+	s.subscribed()
 	s.send(&packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Unsuback}, PacketID: pk.PacketID, ReasonCodes: codes})
 	return nil
 }
@@ -410,10 +523,7 @@ func (s *session) unsubscribe(pk *packets.Packet) *hub.End {
 // answer sends the answer to a twin request, to this client only: its topic is
 // the same for all devices.
 func (s *session) answer(status string, body []byte) {
-	if !slices.Contains(s.filters, twinAnswers) {
-		return
-	}
-	s.send(&packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish}, TopicName: "$iothub/twin/res/" + status, Payload: body})
+	s.enqueue(&packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish}, TopicName: "$iothub/twin/res/" + status, Payload: body})
 }
 
 // sendWill publishes the will, once.
@@ -457,6 +567,9 @@ func (s *session) enqueue(pk *packets.Packet) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unsent = s.encode(s.unsent, pk)
+	if len(s.unsent) > maxUnsent && s.failed == nil {
+		go s.fail(slowReader)
+	}
 	if !s.writing {
 		s.writing = true
 		go s.write()

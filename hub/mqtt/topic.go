@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 
 	"hubscope/hub"
@@ -22,6 +23,7 @@ type topic struct {
 	kind       topicKind
 	properties []hub.Property // of telemetry
 	requestID  string         // $rid of the others
+	status     int            // of a direct method's answer
 }
 
 // retained marks a message with RETAIN, which a hub does not keep: it tells.
@@ -44,6 +46,11 @@ func parseTopic(name, device, module string) (t topic, ok bool) {
 			t.kind = topicTwinPatch
 		case strings.HasPrefix(path, "methods/res/"):
 			t.kind = topicMethodDone
+			status, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(path, "methods/res/"), "/"))
+			if err != nil {
+				return t, false
+			}
+			t.status = status
 		default:
 			return t, false
 		}
@@ -87,7 +94,7 @@ func parseProperties(bag string) []hub.Property {
 // filterAllowed reports whether a device may subscribe to a topic filter.
 func filterAllowed(filter, device, module string) bool {
 	switch filter {
-	case twinAnswers, "$iothub/twin/PATCH/properties/desired/#", "$iothub/methods/POST/#":
+	case twinAnswers, desiredChanges, methodCalls:
 		return true
 	}
 	if module != "" {
@@ -97,6 +104,10 @@ func filterAllowed(filter, device, module string) bool {
 	return filter == "devices/"+device+"/messages/devicebound/#" || filter == "devices/"+device+"/messages/devicebound/"
 }
 
-// twinAnswers is the filter under which a device gets the answers to its twin
-// requests.
-const twinAnswers = "$iothub/twin/res/#"
+// The filters under which a device gets the answers to its twin requests, the
+// changes of its desired properties, and direct methods.
+const (
+	twinAnswers    = "$iothub/twin/res/#"
+	desiredChanges = "$iothub/twin/PATCH/properties/desired/#"
+	methodCalls    = "$iothub/methods/POST/#"
+)

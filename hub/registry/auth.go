@@ -29,6 +29,8 @@ type Attempt struct {
 type Identity struct {
 	Hub      string
 	DeviceID string
+	// ModuleID is not empty for a module of the device.
+	ModuleID string
 	// Auth is the way in which it was proven.
 	Auth AuthType
 	// Scope is "device" for the device's own credentials, and "hub" for a shared
@@ -54,7 +56,8 @@ type digest = [sha256.Size]byte
 // proof is what the identity rests on, for Recheck. It holds hashes and names
 // rather than the chain: there is one for each live session.
 type proof struct {
-	generation string
+	generation string // of the device
+	module     string // generation of the module
 	key        digest // of the symmetric key that signed the token
 	thumbprint string // the configured one that matched
 	anchor     digest // of the CA's certificate
@@ -132,43 +135,55 @@ func (a *Attempt) attempted(device *Device) AuthType {
 	}
 }
 
-// judge decides on an attempt. hub and device are nil when they do not exist.
-// It is a pure function of its arguments.
+// judge decides on an attempt. hub, device and module are nil when they do not
+// exist, and module also when the attempt is a device's. It is a pure function of
+// its arguments.
 //
 // The device's record says what counts: a certificate is not looked at for a
 // device that authenticates with SAS, nor is a token for one that authenticates
 // with X.509. Whether the device is enabled is only told to who has proven to be
 // it: to everybody else wrong credentials are wrong.
-func judge(hub *Hub, trust *trust, device *Device, a Attempt, now time.Time) (*Identity, *Refusal) {
-	attempted := a.attempted(device)
+func judge(hub *Hub, trust *trust, device, module *Device, a Attempt, now time.Time) (*Identity, *Refusal) {
+	subject := device // whose credentials count
+	if a.ModuleID != "" {
+		subject = module
+		if device == nil || module != nil && module.Parent != device.GenerationID {
+			subject = nil
+		}
+	}
+	attempted := a.attempted(subject)
 	switch {
 	case hub == nil:
 		return nil, refuse(codeUnauthorized, attempted, "there is no hub %q", a.Hub)
-	case a.ModuleID != "":
-		return nil, refuse(codeModuleNotFound, attempted, "device %q has no module %q: modules are not supported", a.DeviceID, a.ModuleID)
-	case device == nil:
+	case subject == nil:
 		if a.Token != "" { // take as long as for a known device
 			if t, err := ParseToken(a.Token); err == nil {
 				t.Verify(absentKey, absentKey)
 			}
 		}
+		if device != nil {
+			return nil, refuse(codeModuleNotFound, attempted, "device %q has no module %q", a.DeviceID, a.ModuleID)
+		}
 		return nil, refuse(codeDeviceNotFound, attempted, "hub %q has no device %q", hub.Name, a.DeviceID)
 	}
 	id := &Identity{
-		Hub: hub.Name, DeviceID: device.ID, Auth: device.Auth.Type, Scope: "device", Issuer: "external",
+		Hub: hub.Name, DeviceID: device.ID, Auth: subject.Auth.Type, Scope: "device", Issuer: "external",
 		proof: proof{generation: device.GenerationID},
 	}
+	if subject == module {
+		id.ModuleID, id.Scope, id.proof.module = module.ModuleID, "module", module.GenerationID
+	}
 	var refusal *Refusal
-	switch device.Auth.Type {
+	switch subject.Auth.Type {
 	case AuthSAS:
 		id.Issuer = "iothub"
-		refusal = judgeToken(id, hub, device, a, now)
+		refusal = judgeToken(id, hub, subject, a, now)
 	case AuthThumbprint:
-		refusal = judgeThumbprint(id, device, a, now)
+		refusal = judgeThumbprint(id, subject, a, now)
 	case AuthCA:
-		refusal = judgeChain(id, trust, device, a, now)
+		refusal = judgeChain(id, trust, subject, a, now)
 	default:
-		panic("unknown authentication type " + device.Auth.Type)
+		panic("unknown authentication type " + subject.Auth.Type)
 	}
 	if refusal != nil {
 		return nil, refusal
@@ -178,7 +193,7 @@ func judge(hub *Hub, trust *trust, device *Device, a Attempt, now time.Time) (*I
 		if device.StatusReason != "" {
 			reason = ": " + device.StatusReason
 		}
-		return nil, refuse(codeDeviceDisabled, device.Auth.Type, "device %q is disabled%s", device.ID, reason)
+		return nil, refuse(codeDeviceDisabled, subject.Auth.Type, "device %q is disabled%s", device.ID, reason)
 	}
 	return id, nil
 }
@@ -191,7 +206,7 @@ func judgeToken(id *Identity, hub *Hub, device *Device, a Attempt, now time.Time
 		return refuse(codeUnauthorized, AuthSAS, format, args...)
 	}
 	if a.Token == "" {
-		r := unauthorized("device %q authenticates with SAS, and the client sent no token", device.ID)
+		r := unauthorized("device %q authenticates with SAS, and the client sent no token", device.name())
 		r.Auth = a.attempted(device)
 		return r
 	}
@@ -199,8 +214,8 @@ func judgeToken(id *Identity, hub *Hub, device *Device, a Attempt, now time.Time
 	if err != nil {
 		return unauthorized("the SAS token %v", err)
 	}
-	if !token.covers(hub, device.ID) {
-		return unauthorized("the SAS token is for %q, not for device %q of this hub", clip(token.Resource), device.ID)
+	if !token.covers(hub, device) {
+		return unauthorized("the SAS token is for %q, not for device %q of this hub", clip(token.Resource), device.name())
 	}
 	keys := []string{device.Auth.PrimaryKey, device.Auth.SecondaryKey}
 	if token.Policy != "" {
@@ -234,7 +249,7 @@ func judgeThumbprint(id *Identity, device *Device, a Attempt, now time.Time) *Re
 		return r
 	}
 	if len(a.Chain) == 0 {
-		return unauthorized("device %q authenticates with an X.509 certificate, and the client presented none", device.ID)
+		return unauthorized("device %q authenticates with an X.509 certificate, and the client presented none", device.name())
 	}
 	leaf := a.Chain[0]
 	sha1Hex, sha256Hex := Thumbprints(leaf)
@@ -279,7 +294,7 @@ func judgeChain(id *Identity, trust *trust, device *Device, a Attempt, now time.
 		return r
 	}
 	if len(a.Chain) == 0 {
-		return unauthorized("device %q authenticates with an X.509 certificate, and the client presented none", device.ID)
+		return unauthorized("device %q authenticates with an X.509 certificate, and the client presented none", device.name())
 	}
 	leaf := a.Chain[0]
 	if len(a.Chain) > maxChain {
@@ -296,8 +311,8 @@ func judgeChain(id *Identity, trust *trust, device *Device, a Attempt, now time.
 	if len(chains[0]) == 1 {
 		return unauthorized("the certificate is that of CA %q itself", ca)
 	}
-	if leaf.Subject.CommonName != device.ID {
-		return unauthorized("the certificate's common name %q is not the device id %q", clip(leaf.Subject.CommonName), device.ID)
+	if leaf.Subject.CommonName != device.name() {
+		return unauthorized("the certificate's common name %q is not the device id %q", clip(leaf.Subject.CommonName), device.name())
 	}
 	// One chain without a revoked certificate is enough, but a revoked leaf is
 	// revoked on each.
@@ -325,7 +340,11 @@ func judgeChain(id *Identity, trust *trust, device *Device, a Attempt, now time.
 }
 
 // recheck judges a live session by the registry's present state.
-func recheck(hub *Hub, trust *trust, device *Device, id *Identity) *Refusal {
+func recheck(hub *Hub, trust *trust, device, module *Device, id *Identity) *Refusal {
+	subject := device
+	if id.ModuleID != "" {
+		subject = module
+	}
 	unauthorized := func(format string, args ...any) *Refusal {
 		r := refuse(codeUnauthorized, id.Auth, format, args...)
 		r.CA = id.CA
@@ -338,12 +357,14 @@ func recheck(hub *Hub, trust *trust, device *Device, id *Identity) *Refusal {
 		return refuse(codeDeviceNotFound, id.Auth, "device %q was deleted", id.DeviceID)
 	case device.Status != Enabled:
 		return refuse(codeDeviceDisabled, id.Auth, "device %q was disabled", id.DeviceID)
-	case device.Auth.Type != id.Auth:
-		return unauthorized("device %q now authenticates with %s", id.DeviceID, device.Auth.Type.EventName())
+	case subject == nil || subject == module && module.GenerationID != id.proof.module:
+		return refuse(codeModuleNotFound, id.Auth, "module %q of device %q was deleted", id.ModuleID, id.DeviceID)
+	case subject.Auth.Type != id.Auth:
+		return unauthorized("device %q now authenticates with %s", subject.name(), subject.Auth.Type.EventName())
 	}
 	switch id.Auth {
 	case AuthSAS:
-		keys := []string{device.Auth.PrimaryKey, device.Auth.SecondaryKey}
+		keys := []string{subject.Auth.PrimaryKey, subject.Auth.SecondaryKey}
 		if id.Policy != "" {
 			policy, ok := hub.Policy(id.Policy)
 			if !ok || !policy.Rights.Has(DeviceConnect) {
@@ -358,7 +379,7 @@ func recheck(hub *Hub, trust *trust, device *Device, id *Identity) *Refusal {
 		}
 		return unauthorized("the key that signed the SAS token was replaced")
 	case AuthThumbprint:
-		if id.proof.thumbprint != device.Auth.PrimaryThumbprint && id.proof.thumbprint != device.Auth.SecondaryThumbprint {
+		if id.proof.thumbprint != subject.Auth.PrimaryThumbprint && id.proof.thumbprint != subject.Auth.SecondaryThumbprint {
 			return unauthorized("the thumbprint of the certificate was removed")
 		}
 	case AuthCA:

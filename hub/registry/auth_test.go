@@ -180,11 +180,11 @@ func TestJudgeSAS(t *testing.T) {
 		{"disabled", &disabled, Attempt{Token: good}, outcome{403012, `DeviceDisabled: device "pump" is disabled: stolen`, "", AuthSAS}},
 		{"disabled, wrong key", &disabled, Attempt{Token: token(t, resource, "", key("x"), later)}, refused("the signature of the SAS token is wrong: it was made with another key")},
 		{"unknown", nil, Attempt{Token: good}, outcome{404001, `DeviceNotFound: hub "demo" has no device "pump"`, "", AuthSAS}},
-		{"module", device, Attempt{Token: good, ModuleID: "m"}, outcome{404010, `ModuleNotFound: device "pump" has no module "m": modules are not supported`, "", AuthSAS}},
+		{"module", device, Attempt{Token: good, ModuleID: "m"}, outcome{404010, `ModuleNotFound: device "pump" has no module "m"`, "", AuthSAS}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.attempt.Hub, tt.attempt.DeviceID = "demo", "pump"
-			id, refusal := judge(testHub(), newTrust(nil, nil), tt.device, tt.attempt, noon)
+			id, refusal := judge(testHub(), newTrust(nil, nil), tt.device, nil, tt.attempt, noon)
 			if diff := cmp.Diff(tt.want, outcomeOf(id, refusal)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -194,7 +194,7 @@ func TestJudgeSAS(t *testing.T) {
 		})
 	}
 	t.Run("no hub", func(t *testing.T) {
-		_, refusal := judge(nil, newTrust(nil, nil), device, Attempt{Hub: "x", DeviceID: "pump", Token: good}, noon)
+		_, refusal := judge(nil, newTrust(nil, nil), device, nil, Attempt{Hub: "x", DeviceID: "pump", Token: good}, noon)
 		if diff := cmp.Diff(refused(`there is no hub "x"`), outcomeOf(nil, refusal)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -234,7 +234,7 @@ func TestJudgeThumbprint(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.attempt.Hub, tt.attempt.DeviceID = "demo", "pump"
-			id, refusal := judge(testHub(), newTrust(nil, nil), tt.device, tt.attempt, noon)
+			id, refusal := judge(testHub(), newTrust(nil, nil), tt.device, nil, tt.attempt, noon)
 			got := outcomeOf(id, refusal)
 			if tt.name == "a token beside it" {
 				got.Auth = AuthThumbprint
@@ -325,7 +325,7 @@ func TestJudgeChain(t *testing.T) {
 		{"unknown", nil, intermediate, outcome{404001, `DeviceNotFound: hub "demo" has no device "pump"`, "", AuthCA}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			id, refusal := judge(testHub(), trust, tt.device, Attempt{Hub: "demo", DeviceID: "pump", Chain: tt.chain}, noon)
+			id, refusal := judge(testHub(), trust, tt.device, nil, Attempt{Hub: "demo", DeviceID: "pump", Chain: tt.chain}, noon)
 			if diff := cmp.Diff(tt.want, outcomeOf(id, refusal)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

@@ -27,6 +27,20 @@ type DeviceJSON struct {
 	ConnectionString string `json:"connectionString,omitempty"`
 }
 
+// ModuleJSON is a module as Azure's registry API writes it.
+type ModuleJSON struct {
+	ModuleID                   string             `json:"moduleId"`
+	ManagedBy                  *string            `json:"managedBy"`
+	DeviceID                   string             `json:"deviceId"`
+	GenerationID               string             `json:"generationId"`
+	ETag                       string             `json:"etag"`
+	ConnectionState            string             `json:"connectionState"`
+	ConnectionStateUpdatedTime string             `json:"connectionStateUpdatedTime"`
+	LastActivityTime           string             `json:"lastActivityTime"`
+	CloudToDeviceMessageCount  int                `json:"cloudToDeviceMessageCount"`
+	Authentication             AuthenticationJSON `json:"authentication"`
+}
+
 // AuthenticationJSON is Azure's authentication mechanism.
 type AuthenticationJSON struct {
 	SymmetricKey   SymmetricKeyJSON   `json:"symmetricKey"`

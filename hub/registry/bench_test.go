@@ -40,7 +40,7 @@ func BenchmarkJudge(b *testing.B) {
 			hub := testHub()
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, refusal := judge(hub, trust, device, bb.attempt, noon); refusal != nil {
+				if _, refusal := judge(hub, trust, device, nil, bb.attempt, noon); refusal != nil {
 					b.Fatal(refusal)
 				}
 			}

@@ -217,7 +217,10 @@ func (s *state) index() {
 
 // take applies a change of the store and tells the subscribers.
 func (c *Cache) take(rec Record) {
-	if rec.Kind == KindDevice {
+	if rec.Kind == KindTwin {
+		return // read when asked for; who is connected is told by a notice
+	}
+	if rec.Kind == KindDevice || rec.Kind == KindModule {
 		d, err := decodeDevice(rec)
 		if rec.Deleted {
 			d, err = nil, nil
@@ -227,11 +230,11 @@ func (c *Cache) take(rec Record) {
 			c.log.Error("registry has a broken record", "kind", string(rec.Kind), "error", err)
 			d = nil
 		}
-		if c.census != nil {
+		if c.census != nil && rec.Kind == KindDevice {
 			c.census.take(rec)
 		}
 		if c.devices.put(rec.Key, d, rec.Revision) {
-			c.notify(Change{Kind: KindDevice, Hub: rec.Key.Hub, DeviceID: rec.Key.ID})
+			c.notify(Change{Kind: rec.Kind, Hub: rec.Key.Hub, DeviceID: deviceOf(rec.Key.ID)})
 		}
 		return
 	}
@@ -324,23 +327,39 @@ func (c *Cache) Hubs() []*Hub {
 // Device returns ErrNotFound for an unknown device. The result is shared: do
 // not change it.
 func (c *Cache) Device(ctx context.Context, hub, id string) (*Device, error) {
-	key := Key{Hub: hub, ID: id}
-	if d, ok := c.devices.get(key); ok {
-		if d == nil {
-			return nil, ErrNotFound
-		}
-		return d, nil
-	}
-	d, err := c.registry.Device(ctx, hub, id)
-	if err != nil {
-		return nil, err
-	}
-	if !c.devices.put(key, d, d.Revision) {
-		// The watch was quicker, and knows better.
-		return c.Device(ctx, hub, id)
-	}
-	return d, nil
+	return c.identity(Key{Hub: hub, ID: id}, func() (*Device, error) { return c.registry.Device(ctx, hub, id) })
 }
+
+// module returns the record of a module; ErrNotFound when there is none, and
+// without a word when none is asked for.
+func (c *Cache) module(ctx context.Context, hub, device, module string) (*Device, error) {
+	if module == "" {
+		return nil, nil
+	}
+	return c.identity(Key{Hub: hub, ID: twinID(device, module)}, func() (*Device, error) { return c.registry.module(ctx, hub, device, module) })
+}
+
+func (c *Cache) identity(key Key, read func() (*Device, error)) (*Device, error) {
+	for {
+		if d, ok := c.devices.get(key); ok {
+			if d == nil {
+				return nil, ErrNotFound
+			}
+			return d, nil
+		}
+		d, err := read()
+		if err != nil {
+			return nil, err
+		}
+		if c.devices.put(key, d, d.Revision) {
+			return d, nil
+		}
+		// The watch was quicker, and knows better.
+	}
+}
+
+// Registry returns the registry that the cache follows.
+func (c *Cache) Registry() *Registry { return c.registry }
 
 // A Change says that a record is not what it was. It concerns the sessions of
 // one device (DeviceID set), of every device of a hub (only Hub set), or of
@@ -382,7 +401,11 @@ func (c *Cache) Authenticate(ctx context.Context, a Attempt) (*Identity, *Refusa
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, c.unreachable(err, a.attempted(nil))
 	}
-	return judge(s.hubs[a.Hub], s.trustOf(a.Hub), device, a, c.registry.now())
+	module, err := c.module(ctx, a.Hub, a.DeviceID, a.ModuleID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, c.unreachable(err, a.attempted(nil))
+	}
+	return judge(s.hubs[a.Hub], s.trustOf(a.Hub), device, module, a, c.registry.now())
 }
 
 // Recheck tells whether a session that Authenticate let in may go on. It judges
@@ -398,7 +421,12 @@ func (c *Cache) Recheck(ctx context.Context, id *Identity) *Refusal {
 		c.log.Warn("registry is not reachable", "error", err)
 		return nil
 	}
-	return recheck(s.hubs[id.Hub], s.trustOf(id.Hub), device, id)
+	module, err := c.module(ctx, id.Hub, id.DeviceID, id.ModuleID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		c.log.Warn("registry is not reachable", "error", err)
+		return nil
+	}
+	return recheck(s.hubs[id.Hub], s.trustOf(id.Hub), device, module, id)
 }
 
 func (s *state) trustOf(hub string) *trust {

@@ -49,7 +49,7 @@ const (
 	Disabled Status = "disabled"
 )
 
-// A Device is one entry of a hub's identity registry. Connection state is not
+// A Device is one entry of a hub's identity registry, a device or a module. Connection state is not
 // part of it: that is the hub's, which would otherwise write here for every
 // connect.
 type Device struct {
@@ -58,6 +58,12 @@ type Device struct {
 	Hub string `json:"-"`
 	// ID is 1 to 128 characters of Azure's alphabet, case-sensitive.
 	ID string `json:"deviceId"`
+	// ModuleID is not empty for a module of the device: an identity of its own,
+	// with credentials, which is as enabled as its device is. ManagedBy is free
+	// text of who looks after it, and Parent the generation of its device.
+	ModuleID  string `json:"moduleId,omitempty"`
+	ManagedBy string `json:"managedBy,omitempty"`
+	Parent    string `json:"parent,omitempty"`
 	// GenerationID tells a device from an earlier one of the same id.
 	GenerationID string `json:"generationId"`
 	Status       Status `json:"status"`
@@ -88,10 +94,13 @@ type Authentication struct {
 // ETag returns the device's entity tag, without quotes.
 func (d *Device) ETag() string { return etag(d.Revision) }
 
+// name is the id of the record: the device's, or device and module.
+func (d *Device) name() string { return twinID(d.ID, d.ModuleID) }
+
 // ConnectionString returns what the device is configured with, under the given
 // host name: with its primary key, or with "x509=true".
 func (d *Device) ConnectionString(hostName string) string {
-	c := ConnectionString{HostName: hostName, DeviceID: d.ID}
+	c := ConnectionString{HostName: hostName, DeviceID: d.ID, ModuleID: d.ModuleID}
 	if d.Auth.Type == AuthSAS {
 		c.SharedAccessKey = d.Auth.PrimaryKey
 	} else {
@@ -104,6 +113,14 @@ func (d *Device) ConnectionString(hostName string) string {
 func (d *Device) Validate() error {
 	if err := ValidateDeviceID(d.ID); err != nil {
 		return err
+	}
+	if d.ModuleID != "" {
+		if err := validateID("moduleId", d.ModuleID); err != nil {
+			return err
+		}
+	}
+	if len(d.ManagedBy) > 128 {
+		return invalid("managedBy", "longer than 128 bytes")
 	}
 	if len([]rune(d.StatusReason)) > 128 {
 		return invalid("statusReason", "longer than 128 characters")
@@ -159,13 +176,15 @@ func (a *Authentication) Validate() error {
 const deviceIDSymbols = "-.%_*?!(),:=@$'"
 
 // ValidateDeviceID reports whether id can name a device.
-func ValidateDeviceID(id string) error {
+func ValidateDeviceID(id string) error { return validateID("deviceId", id) }
+
+func validateID(property, id string) error {
 	if id == "" || len(id) > 128 {
-		return invalid("deviceId", "must have 1 to 128 characters, has %d", len(id))
+		return invalid(property, "must have 1 to 128 characters, has %d", len(id))
 	}
 	for i := 0; i < len(id); i++ {
 		if !isAlphanumeric(id[i]) && strings.IndexByte(deviceIDSymbols, id[i]) < 0 {
-			return invalid("deviceId", "%q: only ASCII letters, digits and %s are allowed", id, deviceIDSymbols)
+			return invalid(property, "%q: only ASCII letters, digits and %s are allowed", id, deviceIDSymbols)
 		}
 	}
 	return nil

@@ -1,6 +1,6 @@
 // Package registry holds what an IoT hub knows and enforces: hubs with their
-// minimum TLS version and shared access policies, devices with their
-// credentials, trusted certificate authorities and their revocation lists. It
+// minimum TLS version and shared access policies, devices and modules with their
+// credentials and twins, trusted certificate authorities and their revocation lists. It
 // parses and verifies SAS tokens, judges certificate chains, and serves the
 // registry in the shapes of Azure's REST APIs.
 //

@@ -70,7 +70,7 @@ func OpenNATS(ctx context.Context, conn *nats.Conn, config NATSConfig) (*NATS, e
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
 	s := &NATS{conn: conn, js: js, log: config.Logger, notices: config.Prefix + ".hub.notices", markers: true, buckets: map[Kind]jetstream.KeyValue{}}
-	for _, kind := range []Kind{KindHub, KindDevice, KindCA, KindCRL} {
+	for _, kind := range kinds {
 		bucket := jetstream.KeyValueConfig{
 			Bucket:         config.Prefix + "_" + string(kind),
 			Description:    "hubscope registry: " + string(kind),
@@ -458,7 +458,8 @@ func (s *NATS) load(ctx context.Context, value []byte) ([]byte, error) {
 
 // reference returns the record's value if it is a reference of that revision.
 func (s *NATS) reference(ctx context.Context, kind Kind, key Key, revision uint64) []byte {
-	if kind == KindDevice {
+	switch kind {
+	case KindDevice, KindModule, KindTwin:
 		return nil // never large, and written too often to be read first
 	}
 	e, err := s.buckets[kind].Get(ctx, encodeKey(key))

@@ -162,7 +162,10 @@ func (r *Registry) DeleteHub(ctx context.Context, name, ifMatch string) error {
 }
 
 func (r *Registry) deleteAll(ctx context.Context, hub string) error {
-	for _, kind := range []Kind{KindDevice, KindCA, KindCRL} {
+	for _, kind := range kinds {
+		if kind == KindHub {
+			continue
+		}
 		for {
 			page, err := r.store.List(ctx, kind, hub, 0, maxPage)
 			if err != nil {
@@ -258,7 +261,7 @@ func (r *Registry) UpdateDevice(ctx context.Context, hub, id, ifMatch string, ch
 	return d, nil
 }
 
-// DeleteDevice removes a device.
+// DeleteDevice removes a device with its modules and twins.
 func (r *Registry) DeleteDevice(ctx context.Context, hub, id, ifMatch string) error {
 	if ValidateDeviceID(id) != nil {
 		return fmt.Errorf("device %q: %w", id, ErrNotFound)
@@ -266,7 +269,7 @@ func (r *Registry) DeleteDevice(ctx context.Context, hub, id, ifMatch string) er
 	if err := r.remove(ctx, ifMatch, KindDevice, Key{Hub: hub, ID: id}); err != nil {
 		return fmt.Errorf("device %q: %w", id, err)
 	}
-	return nil
+	return r.forgetDevice(ctx, hub, id)
 }
 
 // Statistics are the numbers of a hub's devices.

@@ -140,9 +140,10 @@ func sign(key []byte, sr, se string) []byte {
 	return h.Sum(nil)
 }
 
-// covers reports whether the token's resource is the device, or with a policy
-// also something above it: the hub, or all of its devices.
-func (t Token) covers(hub *Hub, deviceID string) bool {
+// covers reports whether the token's resource is the device or module, or with a
+// policy also something above it: the hub, or all of its devices. A device's
+// token does not cover its modules, as on Azure.
+func (t Token) covers(hub *Hub, d *Device) bool {
 	host, rest, _ := strings.Cut(strings.TrimSuffix(t.Resource, "/"), "/")
 	if !hub.Answers(host) {
 		return false
@@ -150,14 +151,17 @@ func (t Token) covers(hub *Hub, deviceID string) bool {
 	if t.Policy != "" && (rest == "" || rest == "devices") {
 		return true
 	}
-	id, ok := strings.CutPrefix(rest, "devices/")
-	if !ok {
-		return false
+	path := "devices/" + d.ID
+	if d.ModuleID != "" {
+		if t.Policy != "" && rest == path {
+			return true
+		}
+		path += "/modules/" + d.ModuleID
 	}
-	if id == deviceID {
+	if rest == path {
 		return true
 	}
-	// Azure's SDKs encode the id before they encode the resource.
-	decoded, err := url.PathUnescape(id)
-	return err == nil && decoded == deviceID
+	// Azure's SDKs encode the ids before they encode the resource.
+	decoded, err := url.PathUnescape(rest)
+	return err == nil && decoded == path
 }

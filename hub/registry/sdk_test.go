@@ -37,6 +37,18 @@ func TestSDK(t *testing.T) {
 		t.Fatal(err)
 	}
 	cache, _ := startCache(t, r, 0)
+	stop, err := cache.Listen(func(n Notice, answer func([]byte)) {
+		switch m := n.Method; { // a device that is there
+		case m != nil && m.DeviceID == "online" && m.Name == "":
+			answer(nil)
+		case m != nil && m.DeviceID == "online":
+			answer([]byte(`{"status":202,"payload":{"was":` + string(m.Payload) + `}}`))
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
 	config := APIConfig{Registry: r, Cache: cache, DefaultHub: "demo", Bearer: func(token string) bool { return token == "secret" }}
 	mux := http.NewServeMux()
 	mux.Handle("/subscriptions/", NewResourceManager(config))
@@ -81,7 +93,7 @@ func TestSDK(t *testing.T) {
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if !strings.Contains(string(out), "pass 6") {
+	if !strings.Contains(string(out), "pass 9") {
 		t.Errorf("not all tests have run:\n%s", out)
 	}
 }

@@ -22,9 +22,10 @@ type APIConfig struct {
 	Cache *Cache
 	// DefaultHub serves requests for a host name that is no hub's.
 	DefaultHub string
-	// Connection says whether a device is connected, and since when that is so;
-	// nil means that nobody knows, and devices are shown as disconnected.
-	Connection func(hub, device string) (connected bool, since time.Time)
+	// Connection says whether a device is connected, or the module that is named,
+	// and since when that is so; nil means that nobody knows, and devices are shown
+	// as disconnected.
+	Connection func(hub, device, module string) (connected bool, since time.Time)
 	// ConnectedDevices counts a hub's connected devices; nil as above.
 	ConnectedDevices func(hub string) int64
 	// Bearer judges the token of a request to the resource manager; nil refuses all.
@@ -78,7 +79,9 @@ type service struct {
 // clients with a SAS token of a shared access policy:
 //
 //	PUT, GET, DELETE /devices/{id}   GET /devices   POST /devices (bulk)
-//	POST /devices/query   GET /twins/{id}   GET /statistics/devices, /service
+//	PUT, GET, DELETE /devices/{id}/modules/{id}   GET /devices/{id}/modules
+//	GET, PATCH, PUT /twins/{id}[/modules/{id}]   POST .../methods
+//	POST /devices/query   GET /statistics/devices, /service
 //
 // Requests that change a device take If-Match. The hub is told by the host name.
 func NewServiceAPI(config APIConfig) http.Handler {
@@ -99,7 +102,15 @@ func NewServiceAPI(config APIConfig) http.Handler {
 	handle("PUT /devices/{id}", RegistryRead|RegistryWrite, s.put)
 	handle("DELETE /devices/{id}", RegistryRead|RegistryWrite, s.remove)
 	handle("GET /devices/{id}/modules", RegistryRead, s.modules)
-	handle("GET /twins/{id}", ServiceConnect, s.twin)
+	handle("GET /devices/{id}/modules/{module}", RegistryRead, s.module)
+	handle("PUT /devices/{id}/modules/{module}", RegistryRead|RegistryWrite, s.putModule)
+	handle("DELETE /devices/{id}/modules/{module}", RegistryRead|RegistryWrite, s.removeModule)
+	for _, path := range []string{"/twins/{id}", "/twins/{id}/modules/{module}"} {
+		handle("GET "+path, ServiceConnect, s.twin)
+		handle("PATCH "+path, ServiceConnect, s.updateTwin)
+		handle("PUT "+path, ServiceConnect, s.updateTwin)
+		handle("POST "+path+"/methods", ServiceConnect, s.callMethod)
+	}
 	handle("GET /statistics/devices", RegistryRead, s.statistics)
 	handle("GET /statistics/service", ServiceConnect, s.connections)
 	mux.Handle("/", s.handler(0, func(r *http.Request, _ *Hub, _ http.Header) (int, any, error) {
@@ -127,7 +138,7 @@ func (s *service) handler(rights Rights, f func(*http.Request, *Hub, http.Header
 }
 
 func (s *service) writeError(w http.ResponseWriter, r *http.Request, err error) {
-	e := codeOf(err, "DeviceNotFound", "DeviceAlreadyExists")
+	e := s.codeOf(r, err)
 	if e == nil {
 		s.log.Error("registry request", "method", r.Method, "path", r.URL.Path, "error", err)
 		e = &errorCode{http.StatusInternalServerError, "ServerError", "An internal error has occurred"}
@@ -137,6 +148,29 @@ func (s *service) writeError(w http.ResponseWriter, r *http.Request, err error) 
 		"Message":          "ErrorCode:" + e.code + ";" + e.message,
 		"ExceptionMessage": "TimeStamp:" + s.Registry.now().UTC().Format(time.RFC3339),
 	})
+}
+
+// codeOf puts an error in Azure's terms, which depend on what was asked for.
+func (s *service) codeOf(r *http.Request, err error) *errorCode {
+	switch {
+	case errors.Is(err, ErrNotOnline):
+		return &errorCode{http.StatusNotFound, "DeviceNotOnline", "The operation failed because the requested device isn't online, or hasn't subscribed to methods"}
+	case errors.Is(err, ErrTimeout):
+		return &errorCode{http.StatusGatewayTimeout, "GatewayTimeout", "Timed out waiting for the response from device"}
+	}
+	if module := r.PathValue("module"); module != "" {
+		if _, e := s.Registry.Device(r.Context(), s.hubName(r), r.PathValue("id")); e == nil {
+			return codeOf(err, "ModuleNotFound", "ModuleAlreadyExistsOnDevice")
+		}
+	}
+	return codeOf(err, "DeviceNotFound", "DeviceAlreadyExists")
+}
+
+func (s *service) hubName(r *http.Request) string {
+	if h, ok := s.hubOf(r); ok {
+		return h.Name
+	}
+	return ""
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {
@@ -197,7 +231,7 @@ func (s *service) authorize(r *http.Request, rights Rights) (*Hub, error) {
 func (s *service) json(d *Device) DeviceJSON {
 	j := d.JSON()
 	if s.Connection != nil {
-		connected, since := s.Connection(d.Hub, d.ID)
+		connected, since := s.Connection(d.Hub, d.ID, d.ModuleID)
 		if connected {
 			j.ConnectionState = "Connected"
 		}
@@ -309,10 +343,85 @@ func (s *service) list(r *http.Request, hub *Hub, _ http.Header) (int, any, erro
 	return http.StatusOK, list, nil
 }
 
-// modules: there are none, and Azure's clients ask.
+// moduleJSON returns a module as Azure writes it.
+func (s *service) moduleJSON(m *Device) ModuleJSON {
+	d := m.JSON()
+	j := ModuleJSON{
+		ModuleID: m.ModuleID, ManagedBy: orNull(m.ManagedBy), DeviceID: m.ID, GenerationID: d.GenerationID, ETag: d.ETag,
+		ConnectionState: d.ConnectionState, ConnectionStateUpdatedTime: d.ConnectionStateUpdatedTime, LastActivityTime: d.LastActivityTime,
+		Authentication: d.Authentication,
+	}
+	if s.Connection != nil {
+		connected, since := s.Connection(m.Hub, m.ID, m.ModuleID)
+		if connected {
+			j.ConnectionState = "Connected"
+		}
+		j.ConnectionStateUpdatedTime, j.LastActivityTime = azureTime(since), azureTime(since)
+	}
+	return j
+}
+
 func (s *service) modules(r *http.Request, hub *Hub, _ http.Header) (int, any, error) {
-	_, err := s.Registry.Device(r.Context(), hub.Name, r.PathValue("id"))
-	return http.StatusOK, []any{}, err
+	modules, err := s.Registry.Modules(r.Context(), hub.Name, r.PathValue("id"))
+	list := []ModuleJSON{}
+	for _, m := range modules {
+		list = append(list, s.moduleJSON(m))
+	}
+	return http.StatusOK, list, err
+}
+
+func (s *service) module(r *http.Request, hub *Hub, h http.Header) (int, any, error) {
+	m, err := s.Registry.Module(r.Context(), hub.Name, r.PathValue("id"), r.PathValue("module"))
+	if err != nil {
+		return 0, nil, err
+	}
+	h.Set("ETag", `"`+m.ETag()+`"`)
+	return http.StatusOK, s.moduleJSON(m), nil
+}
+
+func (s *service) putModule(r *http.Request, hub *Hub, h http.Header) (int, any, error) {
+	var q struct {
+		deviceRequest
+		ModuleID  string  `json:"moduleId"`
+		ManagedBy *string `json:"managedBy"`
+	}
+	if err := readJSON(r, &q); err != nil {
+		return 0, nil, err
+	}
+	device, module := r.PathValue("id"), r.PathValue("module")
+	if q.DeviceID != device || q.ModuleID != module {
+		return 0, nil, fail(http.StatusBadRequest, "ArgumentInvalid", "deviceId %q and moduleId %q are not those of the path, %q and %q", q.DeviceID, q.ModuleID, device, module)
+	}
+	apply := func(m *Device) error {
+		q.Status, q.StatusReason = "", nil // a module is as enabled as its device
+		if q.ManagedBy != nil {
+			m.ManagedBy = *q.ManagedBy
+		}
+		return q.apply(m)
+	}
+	var m *Device
+	var err error
+	if ifMatch := r.Header.Get("If-Match"); ifMatch != "" {
+		m, err = s.Registry.UpdateModule(r.Context(), hub.Name, device, module, ifMatch, apply)
+	} else {
+		m = &Device{Hub: hub.Name, ID: device, ModuleID: module}
+		if err = apply(m); err == nil {
+			m, err = s.Registry.CreateModule(r.Context(), *m)
+		}
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	h.Set("ETag", `"`+m.ETag()+`"`)
+	return http.StatusOK, s.moduleJSON(m), nil
+}
+
+func (s *service) removeModule(r *http.Request, hub *Hub, _ http.Header) (int, any, error) {
+	ifMatch := r.Header.Get("If-Match")
+	if ifMatch == "" {
+		return 0, nil, fail(http.StatusBadRequest, "ArgumentNull", "the header If-Match is missing")
+	}
+	return http.StatusNoContent, nil, s.Registry.DeleteModule(r.Context(), hub.Name, r.PathValue("id"), r.PathValue("module"), ifMatch)
 }
 
 // bulk creates, updates or deletes up to a hundred devices.
@@ -395,10 +504,10 @@ func (s *service) connections(_ *http.Request, hub *Hub, _ http.Header) (int, an
 	return http.StatusOK, map[string]int64{"connectedDeviceCount": n}, nil
 }
 
-// Twin is a device twin as Azure writes it. Tags and properties are empty: this
-// hub keeps none.
-type Twin struct {
+// TwinJSON is a twin as Azure writes it; ModuleID is only there for a module's.
+type TwinJSON struct {
 	DeviceID                  string             `json:"deviceId"`
+	ModuleID                  string             `json:"moduleId,omitempty"`
 	ETag                      string             `json:"etag"`
 	DeviceETag                string             `json:"deviceEtag"`
 	Status                    Status             `json:"status"`
@@ -416,34 +525,119 @@ type Twin struct {
 	Capabilities              CapabilitiesJSON   `json:"capabilities"`
 }
 
-// TwinProperties are a twin's desired and reported properties.
+// TwinProperties are a twin's desired and reported properties, each with
+// $metadata and $version.
 type TwinProperties struct {
 	Desired  map[string]any `json:"desired"`
 	Reported map[string]any `json:"reported"`
 }
 
-func (s *service) twinOf(d *Device) Twin {
-	j := s.json(d)
-	metadata := func() map[string]any {
-		return map[string]any{"$metadata": map[string]any{"$lastUpdated": azureTime(d.Created)}, "$version": 1}
+// twinJSON writes a twin, with what is said of its device or module.
+func (s *service) twinJSON(d *Device, t *Twin) TwinJSON {
+	half := func(p Properties) map[string]any {
+		m := map[string]any{"$metadata": p.Metadata, "$version": p.Version}
+		for k, v := range p.Values {
+			m[k] = v
+		}
+		return m
 	}
-	return Twin{
-		DeviceID: d.ID, ETag: etag(1), DeviceETag: d.ETag(), Status: d.Status, StatusReason: j.StatusReason, StatusUpdateTime: j.StatusUpdatedTime,
+	j := s.json(d)
+	tags := t.Tags
+	if tags == nil {
+		tags = map[string]any{}
+	}
+	return TwinJSON{
+		DeviceID: d.ID, ModuleID: d.ModuleID, ETag: t.ETag(), DeviceETag: d.ETag(), Status: d.Status, StatusReason: j.StatusReason, StatusUpdateTime: j.StatusUpdatedTime,
 		ConnectionState: j.ConnectionState, LastActivityTime: j.LastActivityTime, AuthenticationType: d.Auth.Type,
-		X509Thumbprint: j.Authentication.X509Thumbprint, Version: 2, Tags: map[string]any{},
-		Properties: TwinProperties{metadata(), metadata()},
+		X509Thumbprint: j.Authentication.X509Thumbprint, Version: t.Version, Tags: tags,
+		Properties: TwinProperties{half(t.Desired), half(t.Reported)},
 	}
 }
 
 func (s *service) twin(r *http.Request, hub *Hub, h http.Header) (int, any, error) {
-	d, err := s.Registry.Device(r.Context(), hub.Name, r.PathValue("id"))
+	device, module := r.PathValue("id"), r.PathValue("module")
+	t, err := s.Registry.Twin(r.Context(), hub.Name, device, module)
 	if err != nil {
 		return 0, nil, err
 	}
-	t := s.twinOf(d)
-	h.Set("ETag", `"`+t.ETag+`"`)
-	return http.StatusOK, t, nil
+	return s.showTwin(r, hub, h, t)
 }
+
+func (s *service) showTwin(r *http.Request, hub *Hub, h http.Header, t *Twin) (int, any, error) {
+	d, err := s.Registry.identity(r.Context(), hub.Name, r.PathValue("id"), r.PathValue("module"))
+	if err != nil {
+		return 0, nil, err
+	}
+	h.Set("ETag", `"`+t.ETag()+`"`)
+	return http.StatusOK, s.twinJSON(d, t), nil
+}
+
+// updateTwin merges (PATCH) or replaces (PUT) tags and desired properties.
+func (s *service) updateTwin(r *http.Request, hub *Hub, h http.Header) (int, any, error) {
+	var q struct {
+		Tags       json.RawMessage `json:"tags"`
+		Properties struct {
+			Desired json.RawMessage `json:"desired"`
+		} `json:"properties"`
+	}
+	if err := readJSON(r, &q); err != nil {
+		return 0, nil, err
+	}
+	patch := TwinPatch{Replace: r.Method == http.MethodPut}
+	for _, part := range []struct {
+		name string
+		raw  json.RawMessage
+		into *map[string]any
+	}{{"tags", q.Tags, &patch.Tags}, {"properties.desired", q.Properties.Desired, &patch.Desired}} {
+		if len(part.raw) == 0 || string(part.raw) == "null" {
+			continue
+		}
+		values, err := DecodeProperties(part.raw)
+		if err != nil {
+			return 0, nil, fail(http.StatusBadRequest, "ArgumentInvalid", "%s: %v", part.name, err)
+		}
+		*part.into = values
+	}
+	t, err := s.Registry.UpdateTwin(r.Context(), hub.Name, r.PathValue("id"), r.PathValue("module"), r.Header.Get("If-Match"), patch)
+	if err != nil {
+		return 0, nil, err
+	}
+	return s.showTwin(r, hub, h, t)
+}
+
+// callMethod calls a direct method and answers with what the device does.
+func (s *service) callMethod(r *http.Request, hub *Hub, _ http.Header) (int, any, error) {
+	var q struct {
+		Name     string          `json:"methodName"`
+		Payload  json.RawMessage `json:"payload"`
+		Response *int            `json:"responseTimeoutInSeconds"`
+		Connect  int             `json:"connectTimeoutInSeconds"`
+	}
+	if err := readJSON(r, &q); err != nil {
+		return 0, nil, err
+	}
+	timeout := defaultMethodTimeout
+	if q.Response != nil {
+		timeout = time.Duration(*q.Response) * time.Second
+	}
+	switch {
+	case q.Name == "" || len(q.Name) > 100 || strings.ContainsAny(q.Name, "/+#?\x00"):
+		return 0, nil, fail(http.StatusBadRequest, "ArgumentInvalid", "methodName %q is not one", clip(q.Name))
+	case timeout < minMethodTimeout || timeout > maxMethodTimeout:
+		return 0, nil, fail(http.StatusBadRequest, "ArgumentInvalid", "responseTimeoutInSeconds must be %d to %d", minMethodTimeout/time.Second, maxMethodTimeout/time.Second)
+	case q.Connect < 0 || q.Connect > int(maxMethodTimeout/time.Second):
+		return 0, nil, fail(http.StatusBadRequest, "ArgumentInvalid", "connectTimeoutInSeconds must be 0 to %d", maxMethodTimeout/time.Second)
+	case len(q.Payload) > maxMethodPayload:
+		return 0, nil, fail(http.StatusBadRequest, "ArgumentInvalid", "the payload has %d bytes, and may have %d", len(q.Payload), maxMethodPayload)
+	}
+	result, err := s.Registry.CallMethod(r.Context(), MethodNotice{
+		Hub: hub.Name, DeviceID: r.PathValue("id"), ModuleID: r.PathValue("module"), Name: q.Name, Payload: q.Payload, Timeout: timeout,
+	}, time.Duration(q.Connect)*time.Second)
+	return http.StatusOK, result, err
+}
+
+// maxMethodPayload is Azure's limit of a direct method's payload.
+const maxMethodPayload = 128 << 10
 
 // query runs Azure's query language over the devices, a page at a time.
 func (s *service) query(r *http.Request, hub *Hub, h http.Header) (int, any, error) {
@@ -475,6 +669,10 @@ func (s *service) query(r *http.Request, hub *Hub, h http.Header) (int, any, err
 		h.Set("x-ms-item-type", "raw")
 		return http.StatusOK, []map[string]int64{{q.count: n}}, err
 	}
+	twins, err := s.Registry.twins(r.Context(), hub.Name)
+	if err != nil {
+		return 0, nil, err
+	}
 	rows := []any{}
 	itemType := "Twin"
 	for len(rows) < size {
@@ -483,7 +681,7 @@ func (s *service) query(r *http.Request, hub *Hub, h http.Header) (int, any, err
 			return 0, nil, err
 		}
 		for _, d := range devices {
-			t, fields, err := s.fields(d)
+			t, fields, err := s.fields(d, twins)
 			if err != nil {
 				return 0, nil, err
 			}
@@ -511,13 +709,17 @@ func (s *service) query(r *http.Request, hub *Hub, h http.Header) (int, any, err
 }
 
 func (s *service) count(ctx context.Context, hub *Hub, q *deviceQuery) (n int64, err error) {
+	twins, err := s.Registry.twins(ctx, hub.Name)
+	if err != nil {
+		return 0, err
+	}
 	for page := (Page{Limit: maxPage}); ; {
 		devices, next, err := s.Registry.Devices(ctx, hub.Name, page)
 		if err != nil {
 			return 0, err
 		}
 		for _, d := range devices {
-			_, fields, err := s.fields(d)
+			_, fields, err := s.fields(d, twins)
 			if err != nil {
 				return 0, err
 			}
@@ -533,14 +735,21 @@ func (s *service) count(ctx context.Context, hub *Hub, q *deviceQuery) (n int64,
 }
 
 // fields are a twin as the query language sees it.
-func (s *service) fields(d *Device) (Twin, map[string]any, error) {
-	t := s.twinOf(d)
-	b, err := json.Marshal(t)
+func (s *service) fields(d *Device, twins map[string]Record) (TwinJSON, map[string]any, error) {
+	t := newTwin(d)
+	if rec, ok := twins[d.ID]; ok {
+		var err error
+		if t, err = decodeTwin(rec, d); err != nil {
+			return TwinJSON{}, nil, err
+		}
+	}
+	j := s.twinJSON(d, t)
+	b, err := json.Marshal(j)
 	if err != nil {
-		return t, nil, err
+		return j, nil, err
 	}
 	var fields map[string]any
-	return t, fields, json.Unmarshal(b, &fields)
+	return j, fields, json.Unmarshal(b, &fields)
 }
 
 func continuation(after uint64) string {

@@ -30,7 +30,7 @@ func serviceAPI(t *testing.T) *api {
 	cache, _ := startCache(t, r, 0)
 	a := &api{t: t, r: r, handler: NewServiceAPI(APIConfig{
 		Registry: r, Cache: cache,
-		Connection:       func(hub, device string) (bool, time.Time) { return device == "online", noon },
+		Connection:       func(hub, device, module string) (bool, time.Time) { return device == "online", noon },
 		ConnectedDevices: func(string) int64 { return 7 },
 	})}
 	a.auth = a.token("iothubowner", "localhost", time.Hour)
@@ -185,7 +185,7 @@ func TestServiceDevices(t *testing.T) {
 	if got := string(a.wants(ok, "GET", "/devices/x/modules", nil)); got != "[]\n" {
 		t.Errorf("modules are %s", got)
 	}
-	twin := into[Twin](t, a.wants(ok, "GET", "/twins/pump%2C1", nil))
+	twin := into[TwinJSON](t, a.wants(ok, "GET", "/twins/pump%2C1", nil))
 	if twin.DeviceID != "pump,1" || twin.Status != Disabled || twin.Properties.Desired["$version"] != 1.0 || twin.AuthenticationType != AuthSAS {
 		t.Errorf("twin is %+v", twin)
 	}

@@ -11,7 +11,12 @@ const (
 	KindDevice Kind = "devices"
 	KindCA     Kind = "cas"
 	KindCRL    Kind = "crls"
+	KindModule Kind = "modules" // ID is "device/module"
+	KindTwin   Kind = "twins"   // ID is a device's or a module's
 )
+
+// kinds are all of them.
+var kinds = []Kind{KindHub, KindDevice, KindCA, KindCRL, KindModule, KindTwin}
 
 // A Key names a record within its kind. ID is empty for hubs.
 type Key struct {

@@ -1,5 +1,7 @@
 // A device on the official SDK, over one of its transports: it connects, sends
-// two messages, reads its twin where the transport can, and closes.
+// two messages, reads its twin where the transport can, and closes. With
+// BACKEND=1 it does what the back end wants instead: it answers the direct method
+// "reboot", reports what it is desired to be, and closes when desired to stop.
 //
 //   CONNECTION_STRING=... TRANSPORT=mqtt|mqttws|http PORTS='{"8883":1,"443":2}'
 //   [CERT=file KEY=file] node device.cjs
@@ -43,6 +45,9 @@ async function main() {
     await set; // over HTTP the SDK never completes it
   }
   await client.open();
+  if (env.BACKEND) {
+    return backend(client);
+  }
   const result = { sent: 0, twin: null };
   for (let i = 0; i < 2; i++) {
     const message = new Message(JSON.stringify({ temperature: 20 + i }));
@@ -59,6 +64,25 @@ async function main() {
   }
   await client.close();
   console.log(JSON.stringify(result));
+}
+
+async function backend(client) {
+  client.onDeviceMethod('reboot', (request, response) => {
+    response.send(202, { was: request.payload }, () => {});
+  });
+  const twin = await client.getTwin();
+  const seen = [];
+  await new Promise((resolve, reject) => {
+    twin.on('properties.desired', (desired) => {
+      seen.push(desired.$version);
+      twin.properties.reported.update({ interval: desired.interval, stop: null }, (err) => {
+        if (err) reject(err);
+        if (desired.stop) resolve();
+      });
+    });
+  });
+  await client.close();
+  console.log(JSON.stringify({ seen }));
 }
 
 main().then(

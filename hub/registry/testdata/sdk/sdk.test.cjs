@@ -6,7 +6,7 @@ const { test } = require('node:test');
 const assert = require('node:assert/strict');
 const http = require('node:http');
 const https = require('node:https');
-const { Registry, errors } = require('azure-iothub');
+const { Client, Registry } = require('azure-iothub');
 const { IotHubClient } = require('@azure/arm-iothub');
 
 const port = Number(process.env.PORT);
@@ -85,6 +85,58 @@ test('registry: bulk, list, query, statistics', async () => {
   const removed = (await r.removeDevices(ids.map((deviceId) => ({ deviceId })), true)).responseBody;
   assert.equal(removed.isSuccessful, true);
   assert.equal((await r.list()).responseBody.length, 0);
+});
+
+test('registry: modules', async () => {
+  const r = registry();
+  await r.create({ deviceId: 'edge' });
+  const made = (await r.addModule({ deviceId: 'edge', moduleId: 'valve', managedBy: 'plant' })).responseBody;
+  assert.equal(made.moduleId, 'valve');
+  assert.equal(made.managedBy, 'plant');
+  assert.equal(made.authentication.type, 'sas');
+  await assert.rejects(r.addModule({ deviceId: 'edge', moduleId: 'valve' }), (e) => e.response.statusCode === 409);
+  await assert.rejects(r.addModule({ deviceId: 'nobody', moduleId: 'valve' }), (e) => e.name === 'DeviceNotFoundError');
+  const updated = (await r.updateModule({ ...made, managedBy: 'edge' })).responseBody;
+  assert.equal(updated.managedBy, 'edge');
+  assert.equal(updated.authentication.symmetricKey.primaryKey, made.authentication.symmetricKey.primaryKey);
+  assert.deepEqual({ ...(await r.getModule('edge', 'valve')).responseBody }, { ...updated });
+  assert.deepEqual((await r.getModulesOnDevice('edge')).responseBody.map((m) => m.moduleId), ['valve']);
+  const twin = (await r.updateModuleTwin('edge', 'valve', { tags: { line: 2 } }, '*')).responseBody;
+  assert.equal(twin.moduleId, 'valve');
+  assert.deepEqual(twin.tags, { line: 2 });
+  await r.removeModule('edge', 'valve');
+  await assert.rejects(r.getModule('edge', 'valve'), (e) => e.response.statusCode === 404 && e.response.headers['iothub-errorcode'] === 'ModuleNotFound');
+  await r.delete('edge');
+});
+
+test('registry: twins', async () => {
+  const r = registry();
+  await r.create({ deviceId: 'twin-1' });
+  const twin = (await r.getTwin('twin-1')).responseBody;
+  assert.equal(twin.properties.desired.$version, 1);
+  await twin.update({ tags: { site: '7', floor: 2 }, properties: { desired: { interval: 5, mode: { fan: 'on' } } } });
+  assert.equal(twin.properties.desired.$version, 2);
+  const merged = (await r.updateTwin('twin-1', { tags: { floor: null }, properties: { desired: { mode: { fan: null, heat: 1.5 } } } }, twin.etag)).responseBody;
+  assert.deepEqual(merged.tags, { site: '7' });
+  assert.deepEqual(merged.properties.desired.mode, { heat: 1.5 });
+  assert.match(merged.properties.desired.$metadata.mode.heat.$lastUpdated, /^\d{4}-\d\d-\d\dT/);
+  await assert.rejects(r.updateTwin('twin-1', { tags: {} }, twin.etag), (e) => e.response.statusCode === 412);
+  const found = await r.createQuery("SELECT * FROM devices WHERE tags.site = '7' AND properties.desired.interval > 4").nextAsTwin();
+  assert.deepEqual(found.result.map((t) => t.deviceId), ['twin-1']);
+  await assert.rejects(r.updateTwin('nobody', { tags: {} }, '*'), (e) => e.name === 'DeviceNotFoundError');
+  await r.delete('twin-1');
+});
+
+test('service: direct methods', async () => {
+  const r = registry();
+  const c = Client.fromConnectionString(process.env.CONNECTION_STRING);
+  for (const deviceId of ['online', 'away']) await r.create({ deviceId });
+  const { result } = await c.invokeDeviceMethod('online', { methodName: 'reboot', payload: { in: 5 }, responseTimeoutInSeconds: 20 });
+  assert.deepEqual(result, { status: 202, payload: { was: { in: 5 } } });
+  await assert.rejects(c.invokeDeviceMethod('away', { methodName: 'reboot' }), (e) => e.response.statusCode === 404 && e.response.headers['iothub-errorcode'] === 'DeviceNotOnline');
+  await assert.rejects(c.invokeDeviceMethod('nobody', { methodName: 'reboot' }), (e) => e.name === 'DeviceNotFoundError' && e.response.headers['iothub-errorcode'] === 'DeviceNotFound');
+  await assert.rejects(c.invokeDeviceMethod('online', { methodName: 'reboot', responseTimeoutInSeconds: 1 }), (e) => e.response.statusCode === 400);
+  for (const d of ['online', 'away']) await r.delete(d);
 });
 
 test('registry: wrong key', async () => {
