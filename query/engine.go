@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -191,6 +192,8 @@ func (e *Engine) Query(ctx context.Context, req Request) (*Result, error) {
 	if c.sql == nil {
 		return nil, &Error{Code: CodeRuntime, Message: "the columns of the result depend on too many other results", ID: req.ID}
 	}
+	limits, takes := set(c.plan.Set, limits)
+	limits = limits.within(e.max)
 	cols := columns(c.plan)
 	rows, err := e.runner.Run(ctx, Statement{ID: req.ID, SQL: c.sql.SQL, Now: req.Now, Columns: cols, Limits: limits, RowFilters: e.rowFilters(req), Progress: req.Progress})
 	if err != nil {
@@ -198,8 +201,27 @@ func (e *Engine) Query(ctx context.Context, req Request) (*Result, error) {
 	}
 	return &Result{
 		ID: req.ID, Columns: cols, Visualization: visualization(c.plan), SQL: c.sql.SQL, Tables: c.sql.Tables, Rollup: c.sql.Rollup, Notices: c.plan.Notices,
-		rows: rows, compile: c.took,
+		Takes: takes, rows: rows, compile: c.took,
 	}, nil
+}
+
+// set applies the set statements of a query that are about its limits. takes
+// says that the query wants only its first rows, which is no truncation.
+func set(values map[string]*plan.Const, limits Limits) (_ Limits, takes bool) {
+	for name, to := range map[string]*int64{
+		"truncationmaxrecords": &limits.ResultRows, "truncationmaxsize": &limits.ResultBytes, "maxmemoryconsumptionperquerypernode": &limits.MemoryBytes,
+	} {
+		if v := values[name]; v != nil && (v.T == plan.Long || v.T == plan.Int) && v.Int > 0 {
+			*to = v.Int
+		}
+	}
+	if v := values["notruncation"]; v != nil && v.T == plan.Bool && v.Int != 0 {
+		limits.ResultRows, limits.ResultBytes = math.MaxInt64, math.MaxInt64
+	}
+	if v := values["query_take_max_records"]; v != nil && (v.T == plan.Long || v.T == plan.Int) && v.Int > 0 {
+		limits.ResultRows, takes = min(v.Int, limits.ResultRows), true
+	}
+	return limits, takes
 }
 
 // discover runs the query that decides about the columns of an operator.

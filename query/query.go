@@ -192,6 +192,7 @@ type Result struct {
 	Tables        []string
 	Rollup        string   // the rollup that answered, "" when the raw events did
 	Notices       []string // what of the answer a user has to know, in sentences
+	Takes         bool     // the query asked for its first rows only: that rows are cut is no truncation
 
 	rows    Rows
 	compile time.Duration

@@ -106,6 +106,21 @@ func (a *Answer) Next() ([][]json.RawMessage, error) {
 // Close ends the query if it still runs.
 func (a *Answer) Close() error { return a.body.Close() }
 
+// Arrow runs a query and returns its result as an Arrow IPC stream. The caller
+// closes it, which ends the query if it still runs.
+func (c *Client) Arrow(ctx context.Context, req QueryRequest) (io.ReadCloser, error) {
+	const media = "application/vnd.apache.arrow.stream"
+	res, err := c.do(ctx, http.MethodPost, "/api/v1/query", req, media)
+	if err != nil {
+		return nil, err
+	}
+	if got := res.Header.Get("Content-Type"); got != media {
+		res.Body.Close()
+		return nil, fmt.Errorf("query service at %s: an answer of type %q, not Arrow", c.URL, got)
+	}
+	return res.Body, nil
+}
+
 // Validate checks a query without running it.
 func (c *Client) Validate(ctx context.Context, req QueryRequest) (*ValidateResponse, error) {
 	return call[ValidateResponse](ctx, c, http.MethodPost, "/api/v1/validate", req)

@@ -28,6 +28,7 @@ import (
 type answer struct {
 	columns []query.Column
 	render  *query.Visualization
+	notices []string
 	rows    rows
 	// fail turns an error of rows into what the client may see.
 	fail func(error) *Error
@@ -250,6 +251,10 @@ func (a *answer) writeJSON(s *sink) error {
 	s.text(`],"stats":`)
 	s.json(wireStats(a.rows.Stats()))
 	s.text(`,"truncated":`, strconv.FormatBool(a.rows.Truncated()))
+	if len(a.notices) > 0 {
+		s.text(`,"notices":`)
+		s.json(a.notices)
+	}
 	if a.render != nil {
 		s.text(`,"render":`)
 		s.json(wireRender(a.render))
@@ -275,9 +280,10 @@ type Line struct {
 
 // Done is the last line of an NDJSON answer that is complete.
 type Done struct {
-	Stats     Stats   `json:"stats"`
-	Truncated bool    `json:"truncated"`
-	Render    *Render `json:"render,omitempty"`
+	Stats     Stats    `json:"stats"`
+	Truncated bool     `json:"truncated"`
+	Notices   []string `json:"notices,omitempty"`
+	Render    *Render  `json:"render,omitempty"`
 }
 
 // rowsPerLine bounds the rows of one NDJSON line, so that a client can keep a
@@ -329,7 +335,7 @@ func (a *answer) writeNDJSON(s *sink, lock sync.Locker) error {
 		if failed != nil {
 			s.json(Line{Error: failed})
 		} else {
-			s.json(Line{Done: &Done{wireStats(a.rows.Stats()), a.rows.Truncated(), wireRender(a.render)}})
+			s.json(Line{Done: &Done{wireStats(a.rows.Stats()), a.rows.Truncated(), a.notices, wireRender(a.render)}})
 		}
 		s.text("\n")
 		return s.close()

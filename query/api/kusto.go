@@ -270,7 +270,7 @@ func (s *Server) kustoV2(w http.ResponseWriter, r *http.Request) error {
 		fragmented: props.flag("results_v2_fragment_primary_tables"),
 		lines:      props.flag("results_v2_newlines_between_frames"), endOfTable: string(props.Options["results_error_reporting_placement"]) == `"end_of_table"`,
 		clientID: w.Header().Get(headerClientRequestID), activityID: w.Header().Get(headerActivityID),
-		cutQuietly: props.takes(),
+		cutQuietly: props.takes() || x.result.Takes,
 	}
 	return frames.write()
 }
@@ -408,10 +408,13 @@ func (f *frameWriter) completion(count int) {
 		return []any{now, f.clientID, f.activityID, f.activityID, f.activityID, level, levelName, 0, "S_OK (0)", event, eventName, string(text)}
 	}
 	s.text(`,"Rows":`)
-	s.json([][]any{
-		row(4, "Info", 4, "QueryInfo", map[string]any{"Count": 1, "Text": "Query completed successfully"}),
+	rows := [][]any{row(4, "Info", 4, "QueryInfo", map[string]any{"Count": 1, "Text": "Query completed successfully"})}
+	for _, n := range f.answer.notices {
+		rows = append(rows, row(4, "Info", 4, "QueryInfo", map[string]any{"Count": 1, "Text": n}))
+	}
+	s.json(append(rows,
 		row(6, "Stats", 0, "QueryResourceConsumption", kustoStats(f.answer.rows.Stats(), count)),
-	})
+	))
 	s.text("}")
 }
 
@@ -496,7 +499,7 @@ func (s *Server) runV1(w http.ResponseWriter, r *http.Request, text string, prop
 	defer x.finish()
 	a := s.answer(r, x)
 	out := newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout)
-	return a.writeV1(out, !props.takes())
+	return a.writeV1(out, !props.takes() && !x.result.Takes)
 }
 
 // writeV1 writes one table. A client takes it for the result; with a second

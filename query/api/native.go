@@ -83,7 +83,7 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) answer(r *http.Request, x *execution) *answer {
-	return &answer{columns: x.result.Columns, render: x.result.Visualization, rows: x, fail: s.failWhileStreaming(r, x.record.Text), failed: x.failed}
+	return &answer{columns: x.result.Columns, render: x.result.Visualization, notices: x.result.Notices, rows: x, fail: s.failWhileStreaming(r, x.record.Text), failed: x.failed}
 }
 
 // progressInterval is the shortest time between two progress lines.
@@ -190,7 +190,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 		return queryError(req.Text, err)
 	}
 	answer := ExplainResponse{
-		Columns: wireColumns(e.Columns), SQL: e.SQL, Tables: e.Tables, Rollup: e.Rollup, RollupWhyNot: e.RollupWhyNot,
+		Columns: wireColumns(e.Columns), SQL: e.SQL, Tables: e.Tables, Rollup: e.Rollup, RollupWhyNot: e.RollupWhyNot, Notices: e.Notices,
 		EstimatedRows: e.EstimatedRows, Plan: e.Plan, Render: wireRender(e.Visualization),
 	}
 	if answer.Tables == nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"hubscope/deploy/embed"
 	"hubscope/query"
@@ -82,6 +83,12 @@ func serve(t testing.TB, runner query.Runner, config Config) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveEngine(t, engine, config)
+}
+
+// serveEngine returns the address of a server on engine.
+func serveEngine(t testing.TB, engine *query.Engine, config Config) string {
+	t.Helper()
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
@@ -418,7 +425,13 @@ func TestCancel(t *testing.T) {
 // isRunning asks ClickHouse.
 func isRunning(t *testing.T, runner *clickhouse.Runner, id string) bool {
 	t.Helper()
-	rows, err := runner.Run(t.Context(), query.Statement{ID: "probe-" + quote(time.Now().String()), SQL: "SELECT toInt64(count()) AS n FROM system.processes WHERE query_id = '" + id + "'",
+	return number(t, runner, "SELECT toInt64(count()) AS n FROM system.processes WHERE query_id = '"+id+"'") > 0
+}
+
+// number asks ClickHouse for a number.
+func number(t *testing.T, runner *clickhouse.Runner, sql string) int64 {
+	t.Helper()
+	rows, err := runner.Run(t.Context(), query.Statement{ID: "probe-" + uuid.NewString(), SQL: sql,
 		Columns: []query.Column{{Name: "n", Type: plan.Long}}, Limits: query.DefaultLimits()})
 	if err != nil {
 		t.Fatal(err)
@@ -428,7 +441,7 @@ func isRunning(t *testing.T, runner *clickhouse.Runner, id string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.Columns[0].Ints[0] > 0
+	return b.Columns[0].Ints[0]
 }
 
 func waitFor(t *testing.T, what string, ok func() bool) {

@@ -69,6 +69,7 @@ type QueryResponse struct {
 	Rows      [][]json.RawMessage `json:"rows"`
 	Stats     Stats               `json:"stats"`
 	Truncated bool                `json:"truncated"`
+	Notices   []string            `json:"notices,omitempty"` // what of the answer one has to know
 	Render    *Render             `json:"render,omitempty"`
 	// Error says why the rows end early: it stands here only when the query
 	// failed after the first rows had been sent.
@@ -90,6 +91,7 @@ type ExplainResponse struct {
 	Tables        []string `json:"tables"`
 	Rollup        string   `json:"rollup"`       // "" when the raw events answer
 	RollupWhyNot  string   `json:"rollupWhyNot"` // why no rollup answers
+	Notices       []string `json:"notices,omitempty"`
 	EstimatedRows int64    `json:"estimatedRows"`
 	Plan          string   `json:"plan"`
 	Render        *Render  `json:"render,omitempty"`

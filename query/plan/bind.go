@@ -283,6 +283,12 @@ func (b *binder) set(s *kql.SetStatement) {
 		}
 	}
 	b.options[s.Name.Text] = v
+	if c, ok := v.(*Const); ok && !c.Null {
+		if b.plan.Set == nil {
+			b.plan.Set = map[string]*Const{}
+		}
+		b.plan.Set[s.Name.Text] = c
+	}
 }
 
 func (b *binder) let(s *kql.LetStatement) {

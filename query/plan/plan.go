@@ -49,6 +49,8 @@ type Plan struct {
 	// Rollup is the ClickHouse table that answers in the place of a stored table,
 	// "" if none does; RollupWhyNot says what stands against it.
 	Rollup, RollupWhyNot string
+	// Set are the values of set statements that are constants, by name.
+	Set map[string]*Const
 	// Notices say what of the answer a user has to know, in sentences.
 	Notices []string
 
