@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"hubscope/hub"
 	"hubscope/hub/ca"
 	"hubscope/hub/https"
 	"hubscope/hub/registry"
@@ -34,6 +35,7 @@ func TestOfficialSDK(t *testing.T) {
 	s := newStack(t, nil)
 	mqttPort := port(s.addr)
 	t.Run("back end", func(t *testing.T) { sdkBackEnd(t, s, node, dir) })
+	t.Run("takeover", func(t *testing.T) { sdkTakeover(t, s, node, dir) })
 	s.serveHTTPS(https.Config{})
 	byCA, err := s.pki.devices.Device("ca-1", ca.DeviceConfig{})
 	if err != nil {
@@ -52,6 +54,23 @@ func TestOfficialSDK(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, d := range []registry.Device{
+		{ID: "off", Status: registry.Disabled, Auth: registry.Authentication{Type: registry.AuthSAS, PrimaryKey: sasKey}},
+		{ID: "ca-2", Auth: registry.Authentication{Type: registry.AuthCA}},
+	} {
+		d.Hub = "demo"
+		if _, err := s.registry.CreateDevice(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expired, err := s.pki.devices.Device("ca-1", ca.DeviceConfig{NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-24 * time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := ca.SelfSigned("tp-1", ca.DeviceConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	sas := "HostName=localhost;DeviceId=sas-1;SharedAccessKey=" + sasKey
 	x509 := func(id string) string { return "HostName=localhost;DeviceId=" + id + ";x509=true" }
 	protocols := map[string]string{"mqtt": ingest.Mqtt, "mqttws": ingest.MqttWs, "http": ingest.Https}
@@ -67,6 +86,10 @@ func TestOfficialSDK(t *testing.T) {
 			{"thumbprint", x509("tp-1"), self, "tp-1", ingest.AuthX509Thumbprint, ""},
 			{"wrong key", "HostName=localhost;DeviceId=sas-1;SharedAccessKey=" + registry.GenerateKey(), nil, "sas-1", ingest.AuthSAS, "401003"},
 			{"foreign CA", x509("ca-1"), foreign, "ca-1", ingest.AuthX509CA, "401003"},
+			{"another device's certificate", x509("ca-2"), byCA, "ca-2", ingest.AuthX509CA, "401003"},
+			{"expired certificate", x509("ca-1"), expired, "ca-1", ingest.AuthX509CA, "401003"},
+			{"another thumbprint", x509("tp-1"), other, "tp-1", ingest.AuthX509Thumbprint, "401003"},
+			{"disabled", "HostName=localhost;DeviceId=off;SharedAccessKey=" + sasKey, nil, "off", ingest.AuthSAS, "403012"},
 			{"unknown device", "HostName=localhost;DeviceId=nobody;SharedAccessKey=" + sasKey, nil, "nobody", ingest.AuthSAS, "404001"},
 		} {
 			t.Run(transport+" "+tt.name, func(t *testing.T) {
@@ -163,5 +186,37 @@ func sdkBackEnd(t *testing.T, s *stack, node, dir string) {
 			return
 		case <-time.After(200 * time.Millisecond):
 		}
+	}
+}
+
+// sdkTakeover connects a device twice.
+func sdkTakeover(t *testing.T, s *stack, node, dir string) {
+	if _, err := s.registry.CreateDevice(t.Context(), registry.Device{Hub: "demo", ID: "twice", Auth: registry.Authentication{Type: registry.AuthSAS, PrimaryKey: sasKey}}); err != nil {
+		t.Fatal(err)
+	}
+	before := len(s.events.all())
+	root, _, _ := s.files(nil)
+	start := func(more ...string) (wait func() error) {
+		cmd := exec.CommandContext(t.Context(), node, filepath.Join(dir, "device.cjs"))
+		cmd.Env = append(os.Environ(), "CONNECTION_STRING=HostName=localhost;DeviceId=twice;SharedAccessKey="+sasKey, "TRANSPORT=mqtt",
+			"NODE_EXTRA_CA_CERTS="+root, fmt.Sprintf(`PORTS={"8883":%s}`, port(s.addr)))
+		cmd.Env = append(cmd.Env, more...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill() }) //nolint:errcheck // it may have ended
+		return cmd.Wait
+	}
+	start("BACKEND=1") // and stays
+	first := s.events.wait(t, "a connect", func(events []ingest.Event) bool { return len(events) > before })[before]
+	if err := start()(); err != nil {
+		t.Errorf("the second one: %v", err)
+	}
+	events := s.events.wait(t, "the end of both", func(events []ingest.Event) bool { return len(events) >= before+4 })[before:]
+	i := slices.IndexFunc(events, func(e ingest.Event) bool {
+		return e.OperationName == ingest.DeviceDisconnect && e.ConnectionId == first.ConnectionId
+	})
+	if i < 0 || events[i].ResultType != "400027" || events[i].DisconnectReason != hub.ReasonTakenOver {
+		t.Errorf("the first one did not end by takeover, but with event %d: %q %q", i, events[max(i, 0)].ResultType, events[max(i, 0)].DisconnectReason)
 	}
 }
