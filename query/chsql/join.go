@@ -16,14 +16,14 @@ func (g *gen) join(n *plan.Join, need set) *block {
 	}
 	left := g.joinSide(n.L, inner, n.Kind == plan.RightOuter || n.Kind == plan.FullOuter)
 	// Keys are computed on their side, under a name.
-	lKeys := g.keys(&left, inner, n.On, true)
+	lKeys, made := g.keys(&left, inner, n.On, true)
 	if n.Kind == plan.InnerUnique && len(lKeys) > 0 {
 		g.b = left
 		left.limitBy = "1 BY " + strings.Join(lKeys, ", ")
-		left = g.wrap(left, inner)
+		left = g.wrap(left, inner.with(made...))
 	}
 	right := g.joinSide(n.R, inner, n.Kind == plan.LeftOuter || n.Kind == plan.FullOuter)
-	rKeys := g.keys(&right, inner, n.On, false)
+	rKeys, _ := g.keys(&right, inner, n.On, false)
 	kind := ""
 	switch n.Kind {
 	case plan.InnerUnique, plan.Inner:
@@ -123,11 +123,10 @@ func (g *gen) joinSide(n plan.Node, need set, missing bool) *block {
 }
 
 // keys writes the keys of a side. A key that is not a column of the subquery is
-// computed in one more.
-func (g *gen) keys(b **block, need set, on []plan.JoinOn, left bool) []string {
+// computed in one more, made as a column.
+func (g *gen) keys(b **block, need set, on []plan.JoinOn, left bool) (names []string, made []plan.ColID) {
 	g.b = *b
 	keys := make([]string, len(on))
-	var extra []plan.ColID
 	for i, o := range on {
 		x := o.R
 		if left {
@@ -147,13 +146,13 @@ func (g *gen) keys(b **block, need set, on []plan.JoinOn, left bool) []string {
 		id := g.tempCol()
 		g.cols[id] = g.aliased("key", v)
 		(*b).out = append((*b).out, id)
-		extra = append(extra, id)
+		made = append(made, id)
 		keys[i] = g.cols[id].v.sql
 	}
-	if len(extra) > 0 {
-		*b = g.wrap(*b, need.with(extra...))
+	if len(made) > 0 {
+		*b = g.wrap(*b, need.with(made...))
 	}
-	return keys
+	return keys, made
 }
 
 // union appends subqueries whose columns have been given the same types.

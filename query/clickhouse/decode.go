@@ -19,6 +19,10 @@ func (e *columnError) Error() string { return e.text }
 
 // decode turns a block into a batch. Nothing in the batch refers to the block.
 func decode(columns []query.Column, results proto.Results, rows int) (*query.Batch, error) {
+	if len(columns) == 0 {
+		// A SELECT has a column; a result may have none.
+		return &query.Batch{Rows: rows}, nil
+	}
 	if len(results) != len(columns) {
 		return nil, &columnError{fmt.Sprintf("%d columns came, %d were planned", len(results), len(columns))}
 	}

@@ -332,6 +332,9 @@ func (b *binder) parse(op *kql.ParseOp, in rel) rel {
 			}
 		}
 	}
+	if len(targets) == 0 {
+		re.WriteString("()") // ClickHouse wants a group
+	}
 	found := b.newCol("match", Dynamic)
 	node := Node(&Extend{In: in.node, Items: []Item{{found, &Call{Func: extractGroups, Args: []Expr{x, &Const{T: String, Text: re.String()}}, T: Dynamic}}}})
 	items := make([]Item, 0, len(targets))
