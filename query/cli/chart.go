@@ -171,30 +171,39 @@ func (c *chart) label(row []json.RawMessage, columns []int) string {
 	return strings.Join(parts, ", ")
 }
 
-// bars draws one line a bar, in the order of the rows.
-func (c *chart) bars(cv canvas, r *api.Render, y []int) {
+// bar is one of a bar or pie chart.
+type bar struct {
+	label string
+	value float64
+	text  string
+}
+
+// barsOf returns the bars of a column, in the order of the rows.
+func (c *chart) barsOf(r *api.Render, y []int, col int) []bar {
 	var labels []int
-	for i, col := range c.columns {
-		if !slices.Contains(y, i) && (!numeric(col.Type) || i == c.xColumn(r, false)) {
+	for i, other := range c.columns {
+		if !slices.Contains(y, i) && (!numeric(other.Type) || i == c.xColumn(r, false)) {
 			labels = append(labels, i)
 		}
 	}
-	type bar struct {
-		label string
-		value float64
-		text  string
-	}
-	for _, col := range y {
-		var list []bar
-		sum, largest, smallest := 0.0, 0.0, 0.0
-		for _, row := range c.rows {
-			v := number(row[col], c.columns[col].Type)
-			if math.IsNaN(v) || math.IsInf(v, 0) {
-				continue
-			}
+	var list []bar
+	for _, row := range c.rows {
+		v := number(row[col], c.columns[col].Type)
+		if !math.IsNaN(v) && !math.IsInf(v, 0) {
 			list = append(list, bar{c.label(row, labels), v, cell(row[col])})
-			sum += math.Max(v, 0)
-			largest, smallest = math.Max(largest, v), math.Min(smallest, v)
+		}
+	}
+	return list
+}
+
+// bars draws one line a bar.
+func (c *chart) bars(cv canvas, r *api.Render, y []int) {
+	for _, col := range y {
+		list := c.barsOf(r, y, col)
+		sum, largest, smallest := 0.0, 0.0, 0.0
+		for _, b := range list {
+			sum += math.Max(b.value, 0)
+			largest, smallest = math.Max(largest, b.value), math.Min(smallest, b.value)
 		}
 		if len(list) == 0 {
 			fmt.Fprintf(cv.w, "no chart: %s has no numbers\n", printable(c.columns[col].Name))
@@ -264,11 +273,27 @@ func (c *chart) cards(cv canvas, y []int) {
 
 // plot draws lines over time or numbers.
 func (c *chart) plot(cv canvas, r *api.Render, y []int) {
+	list, times, left, ok := c.lines(r, y)
+	switch {
+	case !ok:
+		c.bars(cv, r, y)
+	case len(list) == 0:
+		fmt.Fprintln(cv.w, "no chart: there are no points")
+	default:
+		drawLines(cv, list, times, r.Visualization != "scatterchart")
+		if left > 0 {
+			fmt.Fprintf(cv.w, "and %d more series\n", left)
+		}
+	}
+}
+
+// lines returns the series over time or numbers: the largest, and how many
+// there are besides. ok says that there is such an axis.
+func (c *chart) lines(r *api.Render, y []int) (list []*series, times bool, left int, ok bool) {
 	x := c.xColumn(r, true)
 	typ := c.columns[x].Type
 	if typ != "datetime" && !numeric(typ) {
-		c.bars(cv, r, y)
-		return
+		return nil, false, 0, false
 	}
 	var split []int
 	if split = c.properties(r, "series"); len(split) == 0 {
@@ -279,7 +304,6 @@ func (c *chart) plot(cv canvas, r *api.Render, y []int) {
 		}
 	}
 	byName := map[string]*series{}
-	var list []*series
 	for _, row := range c.rows {
 		xv := number(row[x], typ)
 		if math.IsNaN(xv) {
@@ -303,20 +327,15 @@ func (c *chart) plot(cv canvas, r *api.Render, y []int) {
 			s.x, s.y = append(s.x, xv), append(s.y, v)
 		}
 	}
-	if len(list) == 0 {
-		fmt.Fprintln(cv.w, "no chart: there are no points")
-		return
-	}
-	left := 0
 	if len(list) > maxSeries { // the largest count
 		slices.SortStableFunc(list, func(a, b *series) int { return compare(total(b), total(a)) })
 		left = len(list) - maxSeries
 		list = list[:maxSeries]
 	}
-	drawLines(cv, list, typ == "datetime", r.Visualization != "scatterchart")
-	if left > 0 {
-		fmt.Fprintf(cv.w, "and %d more series\n", left)
+	for _, s := range list {
+		sortByX(s)
 	}
+	return list, typ == "datetime", left, true
 }
 
 func total(s *series) float64 {
@@ -341,7 +360,6 @@ func compare(a, b float64) int {
 func drawLines(cv canvas, list []*series, times, connect bool) {
 	minX, maxX, minY, maxY := math.Inf(1), math.Inf(-1), 0.0, math.Inf(-1)
 	for _, s := range list {
-		sortByX(s)
 		for i := range s.x {
 			minX, maxX = math.Min(minX, s.x[i]), math.Max(maxX, s.x[i])
 			minY, maxY = math.Min(minY, s.y[i]), math.Max(maxY, s.y[i])

@@ -49,64 +49,137 @@ func NewShell(in, out, err *os.File, find func() (url, token string, err error))
 // QueryCommand is "hubscope query".
 type QueryCommand struct {
 	Service
-	KQL     string   `arg:"" name:"kql" optional:"" help:"The query; - or nothing reads it from standard input."`
+	KQL     string   `arg:"" name:"kql" optional:"" help:"The query; - or nothing reads it from standard input, on a terminal line by line with history and completion."`
 	File    string   `short:"f" type:"path" placeholder:"FILE" help:"Read the query from a file."`
 	Param   []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter that the query declares; may be repeated."`
 	Since   string   `placeholder:"TIMESPAN" help:"Only rows of the last 30m, 12h, 7d ..."`
 	Format  string   `short:"o" enum:"table,csv,tsv,json,ndjson,markdown" default:"table" help:"table, csv, tsv, json, ndjson or markdown."`
-	Width   int      `placeholder:"N" help:"Width of tables; that of the terminal by default."`
-	Chart   bool     `help:"Draw the chart that the query's render asks for, also when the output is no terminal."`
+	Out     string   `short:"w" type:"path" placeholder:"FILE" help:"Write the result to a file, by its extension: svg, png, csv, tsv, json, ndjson, md, parquet or arrow. A file that is there is replaced when the result is complete."`
+	Chart   string   `enum:",auto,time,line,area,scatter,bar,column,pie,none" default:"" placeholder:"KIND" help:"Draw time, line, area, scatter, bar, column or pie, whatever the query's render says; auto does what it says also when the output is no terminal; none never draws."`
+	Width   int      `placeholder:"N" help:"Width of tables and charts; that of the terminal by default."`
 	MaxRows int64    `placeholder:"N" help:"Cut the result behind this many rows."`
 	Timeout string   `placeholder:"TIMESPAN" help:"Give up after this time."`
 }
 
-// Run runs the query and prints its result.
+// Help describes what the flags do not.
+func (*QueryCommand) Help() string {
+	return `  hubscope query 'Connections | summarize Devices = dcount(DeviceId) by TlsVersion | render piechart'
+  hubscope query -f weekly.kql --param hub=plant-7 --since 7d --out weekly.csv
+  hubscope query 'Connections | summarize count() by bin(TimeGenerated, 1h), TlsVersion' --out tls.svg
+  hubscope query                             opens a prompt; .help tells what it knows
+
+Rows go to standard output, everything else to standard error. Ctrl-C cancels the
+query in the engine. Colours are off when the output is no terminal or NO_COLOR
+is set.
+
+Exit codes: 0 the query ran; 1 it is wrong or failed; 2 the command line is wrong;
+3 the service cannot be reached or refuses; 130 interrupted.`
+}
+
+// Run runs the query and prints its result, or opens a prompt.
 func (c *QueryCommand) Run(ctx context.Context, sh *Shell) error {
+	v := view{format: c.Format, out: c.Out, chart: c.Chart, width: c.Width}
+	if err := v.check(); err != nil {
+		return err
+	}
+	if c.KQL == "" && c.File == "" && sh.In == nil && sh.Width > 0 {
+		return c.prompt(ctx, sh, v)
+	}
 	text, err := readQuery(sh, c.KQL, c.File, false)
 	if err != nil {
 		return err
 	}
-	req := api.QueryRequest{Query: text, MaxRows: c.MaxRows}
-	if req.Parameters, err = parameters(c.Param); err != nil {
+	req, err := c.request(text)
+	if err != nil {
 		return err
+	}
+	client, err := c.client(sh)
+	if err != nil {
+		return err
+	}
+	return ask(ctx, sh, client, req, v)
+}
+
+// request is what the flags make of a query text.
+func (c *QueryCommand) request(text string) (req api.QueryRequest, err error) {
+	req = api.QueryRequest{Query: text, MaxRows: c.MaxRows}
+	if req.Parameters, err = parameters(c.Param); err != nil {
+		return req, err
 	}
 	if c.Since != "" {
 		d, ok := api.ParseTimespan(c.Since)
 		if !ok || d <= 0 {
-			return usage("--since %q is no timespan such as 30m, 12h or 7d", c.Since)
+			return req, usage("--since %q is no timespan such as 30m, 12h or 7d", c.Since)
 		}
 		req.Start = time.Now().Add(-d).UTC().Format(time.RFC3339Nano)
 	}
 	if c.Timeout != "" {
 		d, ok := api.ParseTimespan(c.Timeout)
 		if !ok || d <= 0 {
-			return usage("--timeout %q is no timespan such as 30s or 5m", c.Timeout)
+			return req, usage("--timeout %q is no timespan such as 30s or 5m", c.Timeout)
 		}
 		req.TimeoutSeconds = d.Seconds()
 	}
-	client, err := c.client(sh)
-	if err != nil {
-		return err
-	}
-	p := newProgress(sh)
-	answer, err := client.Query(ctx, req, p.show)
-	if err == nil {
-		defer answer.Close()
-		err = c.print(sh, answer, p)
-	}
-	p.clear()
-	return report(ctx, sh, text, err)
+	return req, nil
 }
 
-// print writes the whole result.
-func (c *QueryCommand) print(sh *Shell, answer *api.Answer, p *progress) error {
-	width := sh.Width
-	if c.Width > 0 {
-		width = c.Width
+// view is how a result is shown.
+type view struct {
+	format string
+	out    string // a file, "" for standard output
+	chart  string // as --chart
+	width  int    // 0: that of the terminal
+	quiet  bool   // no closing line
+}
+
+// chartKinds are the words of --chart and what render calls them.
+var chartKinds = map[string]string{
+	"time": "timechart", "line": "linechart", "area": "areachart", "scatter": "scatterchart", "bar": "barchart", "column": "columnchart", "pie": "piechart",
+}
+
+// render is what to draw of a result, nil for nothing.
+func (v *view) render(asked *api.Render) *api.Render {
+	switch kind := chartKinds[v.chart]; {
+	case v.chart == "none":
+		return nil
+	case kind != "":
+		r := &api.Render{Visualization: kind}
+		if asked != nil {
+			r.Properties = asked.Properties
+		}
+		return r
+	case asked == nil || asked.Visualization == "table":
+		return nil
 	}
-	w := newWriter(c.Format, sh.Out, answer.Columns, width, sh.Color)
+	return asked
+}
+
+// ask runs a query and shows its result.
+func ask(ctx context.Context, sh *Shell, client *api.Client, req api.QueryRequest, v view) error {
+	p := newProgress(sh)
+	var err error
+	if v.out != "" {
+		err = v.save(ctx, sh, client, req, p)
+	} else {
+		var answer *api.Answer
+		if answer, err = client.Query(ctx, req, p.show); err == nil {
+			err = v.print(sh, answer, p)
+			answer.Close()
+		}
+	}
+	p.clear()
+	return report(ctx, sh, req.Query, err)
+}
+
+// print writes the whole result to standard output.
+func (v *view) print(sh *Shell, answer *api.Answer, p *progress) error {
+	width := sh.Width
+	if v.width > 0 {
+		width = v.width
+	}
+	w := newWriter(v.format, sh.Out, answer.Columns, width, sh.Color)
 	drawing := &chart{columns: answer.Columns}
-	charts := c.Format == "table" && (c.Chart || sh.Width > 0)
+	charts := v.format == "table" && (v.chart != "" || sh.Width > 0)
 	for {
 		rows, err := answer.Next()
 		if errors.Is(err, io.EOF) {
@@ -129,24 +202,29 @@ func (c *QueryCommand) print(sh *Shell, answer *api.Answer, p *progress) error {
 	if err := w.end(); err != nil {
 		return fmt.Errorf("%w: %w", errWrite, err)
 	}
-	if r := answer.Done.Render; charts && r != nil && r.Visualization != "table" {
+	if r := v.render(answer.Done.Render); charts && r != nil {
 		if width == 0 {
 			width = barWidth
 		}
 		fmt.Fprintln(sh.Out)
 		drawing.draw(canvas{sh.Out, width, sh.Color}, r)
 	}
-	if answer.Done.Truncated {
-		fmt.Fprintf(sh.Err, "note: the result was cut after %s rows; there are more\n", grouped(answer.Done.Stats.Rows))
-	}
+	truncated(sh, answer.Done)
 	if t, ok := w.(*table); ok && t.cut {
 		fmt.Fprintf(sh.Err, "note: long cells were cut to fit %d columns; --format json shows them whole\n", width)
 	}
-	if sh.Width > 0 && sh.Progress {
+	if sh.Width > 0 && sh.Progress && !v.quiet {
 		s := answer.Done.Stats
 		fmt.Fprintf(sh.Err, "%s in %s, read %s\n", plural(s.Rows, "row"), duration(s.ElapsedMs), plural(s.ReadRows, "row"))
 	}
 	return nil
+}
+
+// truncated says that a result is not whole.
+func truncated(sh *Shell, done *api.Done) {
+	if done.Truncated {
+		fmt.Fprintf(sh.Err, "note: the result was cut after %s; there are more\n", plural(done.Stats.Rows, "row"))
+	}
 }
 
 // parameters reads name=value pairs.

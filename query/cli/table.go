@@ -328,3 +328,22 @@ func runeWidth(r rune) int {
 	}
 	return 1
 }
+
+// printTexts prints a table of texts.
+func printTexts(sh *Shell, columns []api.Column, rows [][]string) error {
+	w := newWriter("table", sh.Out, columns, sh.Width, sh.Color)
+	cells := make([][]json.RawMessage, len(rows))
+	for i, r := range rows {
+		for _, s := range r {
+			b, err := json.Marshal(s)
+			if err != nil {
+				return err
+			}
+			cells[i] = append(cells[i], b)
+		}
+	}
+	if err := w.rows(cells); err != nil {
+		return err
+	}
+	return w.end()
+}

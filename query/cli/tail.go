@@ -317,10 +317,10 @@ func (l *lines) line(row []json.RawMessage) string {
 	case device != "":
 	case claimed != "":
 		device = "[" + claimed + "]"
-	default:
+	case get("MaskedIpAddress") != "":
 		device = "[" + get("MaskedIpAddress") + "]"
 	}
-	device = get("Hub") + "/" + device
+	device = strings.TrimSuffix(get("Hub")+"/"+device, "/")
 	l.deviceWidth = max(l.deviceWidth, min(width(device), 32), 20)
 
 	operation, color := get("OperationName"), ""
@@ -331,6 +331,12 @@ func (l *lines) line(row []json.RawMessage) string {
 		operation = "disconnected"
 	case "connectionRefused":
 		operation, color = "refused", red
+	case "connectionsSuppressed":
+		operation, color = "not shown", red
+	case "eventsDropped":
+		operation, color = "dropped", red
+	case "serviceDisconnect":
+		operation = "api closed"
 	}
 	var offered []string
 	json.Unmarshal(row[l.index["OfferedVersions"]], &offered) //nolint:errcheck // none is an answer too
