@@ -115,17 +115,20 @@ func (b *binder) mvApply(op *kql.MvApplyOp, in rel) rel {
 		cols = p.cols
 	}
 	sub := rel{node: extendNode(m, post), cols: cols, open: in.open, ordered: true}
-	// Columns of the row that the expansion did not replace have one value for
-	// all its elements.
+	// Columns of the row have one value for all its elements, but for those that
+	// are expanded themselves.
+	expanded := map[string]bool{}
+	for _, mc := range op.Columns {
+		if r, ok := kql.Unparen(mc.X).(*kql.Ref); ok {
+			expanded[r.Text] = true
+		}
+	}
 	var carried []Column
 	part := &Partition{Keys: []ColID{ord.ID}}
 	for _, c := range in.cols {
-		for _, k := range cols {
-			if k.ID == c.ID {
-				carried = append(carried, c)
-				part.Carry = append(part.Carry, c.ID)
-				break
-			}
+		if !expanded[c.Name] {
+			carried = append(carried, c)
+			part.Carry = append(part.Carry, c.ID)
 		}
 	}
 	if b.partition != nil {
@@ -141,12 +144,10 @@ func (b *binder) mvApply(op *kql.MvApplyOp, in rel) rel {
 		b.errorf(op.Sub.Range(), CodeContext, "operators were expected")
 	}
 	b.partition, b.row = outer, row
+	// A column of the subquery takes the place of the row's of the same name.
 	p := projection{cols: append([]Column(nil), carried...)}
-	for _, c := range carried {
-		p.skip = append(p.skip, c.ID)
-	}
 	for _, c := range out.cols {
-		p.add(c, false)
+		p.add(c, true)
 	}
 	return rel{node: out.node, cols: p.cols, open: in.open}
 }
