@@ -11,6 +11,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/google/uuid"
 
 	"hubscope/query"
 )
@@ -68,7 +69,7 @@ func OpenLog(ctx context.Context, cfg LogConfig) (*Log, error) {
 		return nil, fmt.Errorf("log of queries: %w", redact(err))
 	}
 	l := &Log{conn: conn, cfg: cfg, queue: make(chan query.Record, cfg.Queue)}
-	if err := l.insert(ctx, nil); err != nil {
+	if err := l.insert(ctx, nil, ""); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("log of queries: %w", err)
 	}
@@ -117,8 +118,12 @@ func (l *Log) Run(ctx context.Context) error {
 			}
 		}
 		linger.Stop()
+		token := uuid.NewString()
 		for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
-			err := l.insert(ctx, batch)
+			// A stop does not cut an insert short: nobody could tell whether it was done.
+			inserting, cancel := context.WithTimeout(context.WithoutCancel(ctx), insertTimeout)
+			err := l.insert(inserting, batch, token)
+			cancel()
 			if err == nil {
 				batch = batch[:0]
 				break
@@ -131,9 +136,23 @@ func (l *Log) Run(ctx context.Context) error {
 				continue
 			case <-ctx.Done():
 			}
-			return l.drain(batch)
+			drain, cancel := context.WithTimeout(context.Background(), l.cfg.DrainTimeout)
+			err = l.insert(drain, batch, token)
+			cancel()
+			if err != nil {
+				return l.lost(len(batch), err)
+			}
+			return l.drain(nil)
 		}
 	}
+}
+
+// insertTimeout bounds one try.
+const insertTimeout = 3 * time.Second
+
+// lost is the error of records that could not be stored at the end.
+func (l *Log) lost(n int, err error) error {
+	return fmt.Errorf("log of queries: %d records were not stored: %w", n+len(l.queue), err)
 }
 
 // drain writes what is left at the end.
@@ -147,8 +166,8 @@ func (l *Log) drain(batch []query.Record) error {
 		if len(batch) == 0 {
 			return nil
 		}
-		if err := l.insert(ctx, batch); err != nil {
-			return fmt.Errorf("log of queries: %d records were not stored: %w", len(batch)+len(l.queue), err)
+		if err := l.insert(ctx, batch, uuid.NewString()); err != nil {
+			return l.lost(len(batch), err)
 		}
 		batch = batch[:0]
 	}
@@ -161,8 +180,14 @@ const logColumns = "TimeGenerated, QueryId, ClientRequestId, User, Role, Hubs, C
 // maxLogText bounds the text of a query in the log.
 const maxLogText = 64 << 10
 
-func (l *Log) insert(ctx context.Context, records []query.Record) error {
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"async_insert": 0}))
+// insert stores records; with a token that it was given before, it does nothing
+// if they are there already.
+func (l *Log) insert(ctx context.Context, records []query.Record, token string) error {
+	settings := clickhouse.Settings{"async_insert": 0}
+	if token != "" {
+		settings["insert_deduplication_token"] = token
+	}
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(settings))
 	batch, err := l.conn.PrepareBatch(ctx, "INSERT INTO QueryLog ("+logColumns+")", driver.WithReleaseConnection())
 	if err != nil {
 		return explain(err)

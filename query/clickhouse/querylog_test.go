@@ -138,6 +138,20 @@ func TestQueryLogWhileItRuns(t *testing.T) {
 	}
 }
 
+// TestQueryLogTwice: a batch that is sent again is stored once.
+func TestQueryLogTwice(t *testing.T) {
+	l := openLog(t, nil)
+	defer l.conn.Close()
+	for range 2 {
+		if err := l.insert(t.Context(), []query.Record{{Time: time.Now(), ID: "twice"}, {Time: time.Now(), ID: "twice"}}, "token"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := logged(t, "twice"); n != 2 {
+		t.Errorf("%d rows, want 2", n)
+	}
+}
+
 func logged(t *testing.T, id string) int64 {
 	t.Helper()
 	rows, err := open(t, true).Run(t.Context(), statement("SELECT toInt64(count()) FROM QueryLog WHERE QueryId = '"+id+"'", query.Column{Name: "n", Type: plan.Long}))
