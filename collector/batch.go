@@ -87,6 +87,7 @@ func (b *block) appendBatch() {
 			continue // a certificate's
 		}
 		c.fill(t.rows)
+		c.grow(d.batch.Len())
 		switch c.kind {
 		case kindLow, kindList, kindText:
 			d.appendValues(c, in)
@@ -106,12 +107,16 @@ func (b *block) appendBatch() {
 
 // appendValues looks at each value once, and then at keys only.
 func (d *decoder) appendValues(c *column, in *ingest.BatchColumn) {
-	d.keys = in.Keys(d.keys)
 	if c.kind == kindText {
 		d.values = append(d.values[:0], nil)
+		size := 0
 		for _, v := range in.Values {
-			d.values = append(d.values, valid(v))
+			v = valid(v)
+			d.values = append(d.values, v)
+			size += len(v)
 		}
+		c.text.Buf = grow(c.text.Buf, size)
+		d.keys = in.Keys(d.keys)
 		for _, k := range d.keys {
 			c.text.AppendBytes(d.values[k])
 		}
@@ -119,19 +124,13 @@ func (d *decoder) appendValues(c *column, in *ingest.BatchColumn) {
 	}
 	d.table = append(d.table[:0], 0)
 	for _, v := range in.Values {
-		k := uint32(0)
 		if c.kind == kindLow {
-			k = c.lowKey(v)
+			d.table = append(d.table, c.lowKey(v))
 		} else {
-			k = c.listKey(v, d.split)
+			d.table = append(d.table, c.listKey(v, d.split))
 		}
-		d.table = append(d.table, k)
 	}
-	keys := slices.Grow(c.keys, len(d.keys))
-	for _, k := range d.keys {
-		keys = append(keys, d.table[k])
-	}
-	c.keys = keys
+	c.keys = in.AppendKeys(c.keys, d.table)
 }
 
 // appendNumbers appends a value a row.

@@ -65,6 +65,12 @@ func (w *inserter) close() {
 // must is a setting that the server has to know.
 func must(key, value string) ch.Setting { return ch.Setting{Key: key, Value: value, Important: true} }
 
+// unmerged leaves putting rows of one key together to the merges, which compare
+// all rows anyway. Doing it at the insert too, the default, is half of what a
+// block costs with its rollups and states. Whoever reads these tables adds up,
+// or reads FINAL.
+func unmerged() ch.Setting { return must("optimize_on_insert", "0") }
+
 // exactlyOnce are the settings of a block's insert.
 func exactlyOnce(token string) []ch.Setting {
 	return []ch.Setting{
@@ -76,6 +82,7 @@ func exactlyOnce(token string) []ch.Setting {
 		// When the events' table has the block but a view's target does not,
 		// the repeated insert must still reach the view.
 		must("deduplicate_blocks_in_dependent_materialized_views", "1"),
+		unmerged(),
 	}
 }
 
@@ -87,7 +94,7 @@ func (w *inserter) block(ctx context.Context, b *block, token string) error {
 		// is there already is merged away.
 		in := b.certs.finish()
 		if err := w.forever(ctx, func() error {
-			return w.table(ctx, "Certificates", in, []ch.Setting{must("async_insert", "0")})
+			return w.table(ctx, "Certificates", in, []ch.Setting{must("async_insert", "0"), unmerged()})
 		}); err != nil {
 			return err
 		}

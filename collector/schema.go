@@ -188,7 +188,7 @@ func (s Schema) feed(r ingest.Rollup) string {
 	keys := strings.Join(r.Keys, ", ")
 	if r.PerDevice {
 		// Most devices have one row of a kind in a block: grouping them first
-		// costs more than the sort of the insert, which adds them up as well.
+		// costs more than merging them later.
 		return fmt.Sprintf(`CREATE MATERIALIZED VIEW IF NOT EXISTS %s%s TO %s AS
 SELECT %s AS TimeGenerated, %s, toUInt64(1) AS Count
 FROM (SELECT * FROM %s)`, s.name(r.Name+"Feed"), s.on(), s.name(r.Name), binExpr(r.Bin), keys, s.name("Connections"))

@@ -257,3 +257,70 @@ WHERE ResourceProvider = 'MICROSOFT.DEVICES' AND ResourceType = 'IOTHUBS' AND Ca
 		t.Errorf("AzureDiagnostics (-want +got):\n%s", diff)
 	}
 }
+
+// TestUnmergedBlock: rows of one key that came in one block, which an insert
+// leaves as they are, count as the merges make them: before those and after.
+func TestUnmergedBlock(t *testing.T) {
+	s := newStore(t, startEngine(t), "unmerged")
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// A merge at any moment would hide what is tested.
+	if err := s.conn.Exec(t.Context(), "SYSTEM STOP MERGES unmerged.DeviceStates"); err != nil {
+		t.Fatal(err)
+	}
+	const events, devices = 30_000, 40 // a device's rows are many marks of the index
+	b := testBlock()
+	m := message(ingest.ContentType, nil)
+	at := time.Now().UTC().Truncate(time.Hour)
+	for i := range events {
+		e := event(i)
+		e.TimeGenerated, e.Hub, e.OperationName = at.Add(time.Duration(i)*time.Millisecond), "h", ingest.DeviceConnect
+		e.DeviceId, e.Sequence = fmt.Sprint("d", i%devices), int64(i+1)
+		e.CertThumbprint, e.CertIssuer = strings.Repeat(fmt.Sprintf("%04x", i%devices+1), 16), "CN=ca"
+		if err := b.addDecoded(m, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := &inserter{store: s.Store, database: s.Database, retries: func(err error) { t.Error(err) }}
+	defer w.close()
+	for range 2 {
+		if err := w.block(t.Context(), b, "token"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(when string) {
+		t.Helper()
+		for sql, want := range map[string]int64{
+			"SELECT count() FROM unmerged.Connections":                                            events,
+			"SELECT count() FROM unmerged.Devices":                                                devices,
+			"SELECT uniqExact(DeviceId) FROM unmerged.Devices":                                    devices,
+			"SELECT countIf(CertIssuer = 'CN=ca') FROM unmerged.Devices":                          devices,
+			"SELECT toUnixTimestamp64Milli(min(LastSeen)) FROM unmerged.Devices":                  at.UnixMilli() + events - devices,
+			"SELECT toUnixTimestamp64Milli(max(FirstSeen)) FROM unmerged.Devices":                 at.UnixMilli() + devices - 1,
+			"SELECT sum(Count) FROM unmerged.DeviceDays":                                          events,
+			"SELECT sum(Count) FROM unmerged.ConnectionsBy5m":                                     events,
+			"SELECT count() FROM unmerged.Devices WHERE DeviceId = 'd7' AND FirstSeen < LastSeen": 1,
+		} {
+			if got := s.number(sql); got != want {
+				t.Errorf("%s: %s is %d, want %d", when, sql, got, want)
+			}
+		}
+	}
+	if got := s.number("SELECT count() FROM unmerged.DeviceStates"); got != events {
+		t.Errorf("%d rows of states before a merge, want the block's %d", got, events)
+	}
+	check("before merges")
+	if err := s.conn.Exec(t.Context(), "SYSTEM START MERGES unmerged.DeviceStates"); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"DeviceStates", "DeviceFirsts", "DeviceDays", "ConnectionsBy5m", "Certificates"} {
+		if err := s.conn.Exec(t.Context(), "OPTIMIZE TABLE unmerged."+table+" FINAL"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := s.number("SELECT count() FROM unmerged.DeviceStates"); got != devices {
+		t.Errorf("%d rows of states after a merge, want %d", got, devices)
+	}
+	check("after merges")
+}

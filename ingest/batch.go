@@ -585,6 +585,26 @@ func (c *BatchColumn) Keys(buf []uint16) []uint16 {
 	return buf
 }
 
+// AppendKeys appends, for each event, what table has for its key: one element
+// more than there are Values.
+func (c *BatchColumn) AppendKeys(dst, table []uint32) []uint32 {
+	switch len(c.keyBytes) {
+	case 0:
+		for range c.events {
+			dst = append(dst, table[1])
+		}
+	case c.events:
+		for _, k := range c.keyBytes {
+			dst = append(dst, table[k])
+		}
+	default:
+		for i := range c.events {
+			dst = append(dst, table[binary.LittleEndian.Uint16(c.keyBytes[2*i:])])
+		}
+	}
+	return dst
+}
+
 // Numbers returns the number of each event, of a time its [Ticks], of a bool 0
 // or 1. It uses buf's memory.
 func (c *BatchColumn) Numbers(buf []int64) []int64 {

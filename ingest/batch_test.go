@@ -96,8 +96,13 @@ func TestBatchRoundTrip(t *testing.T) {
 			c := &r.Columns()[i]
 			switch {
 			case c.Column.str != nil, c.Column.list != nil:
+				same := make([]uint32, len(c.Values)+1)
+				for k := range same {
+					same[k] = uint32(k)
+				}
+				mapped := c.AppendKeys([]uint32{7}, same)
 				for row, k := range c.Keys(nil) {
-					if v := c.Value(row); k == 0 && v != nil || k > 0 && string(v) != string(c.Values[k-1]) {
+					if v := c.Value(row); k == 0 && v != nil || k > 0 && string(v) != string(c.Values[k-1]) || mapped[1+row] != uint32(k) {
 						t.Errorf("%s: event %d has %q and key %d", c.Column.Name, row, v, k)
 					}
 				}

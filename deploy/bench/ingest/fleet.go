@@ -76,7 +76,7 @@ func profiles(rnd *rand.Rand) []profile {
 	// Builds of the same libraries differ a little.
 	var all []profile
 	for _, p := range base {
-		for range 5 {
+		for range 20 {
 			v := p
 			v.ciphers = append(append([]string{}, p.ciphers...), oldCiphers[rnd.IntN(len(oldCiphers))])
 			v.ja4 = fmt.Sprintf("t%sd%02d%02dmq_%012x_%012x", map[string]string{"1.3": "13", "1.2": "12", "1.0": "10"}[p.version],
