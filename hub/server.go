@@ -62,6 +62,7 @@ type Server struct {
 	tracer   trace.Tracer
 
 	open, pending atomic.Int64
+	accepted      atomic.Int64 // connections since the start
 	calls         atomic.Int64 // numbers direct methods
 
 	mu        sync.Mutex
@@ -127,6 +128,7 @@ func New(config Config) (*Server, error) {
 	unsubscribe := config.Registry.Subscribe(s.changes.add)
 	s.background.Go(s.summarize)
 	s.background.Go(s.sample)
+	s.background.Go(s.settle)
 	s.background.Go(func() {
 		defer deaf()
 		defer unsubscribe()
@@ -206,6 +208,7 @@ func (s *Server) isClosed() bool {
 
 // start takes over an accepted connection: from here on an event is owed.
 func (s *Server) start(nc net.Conn, protocol Protocol, proxies []netip.Prefix) {
+	s.accepted.Add(1)
 	accepted := s.config.Now()
 	c := &connection{
 		server: s, transport: handshake.NewTransport(nc), accepted: accepted, began: time.Now(),
