@@ -76,9 +76,21 @@ func (c *QueryCommand) prompt(ctx context.Context, sh *Shell, v view) error {
 		p.line.SyntaxHighlighter = func(line []rune) string { return highlight(string(line)) }
 	}
 	p.line.Completer = func(line []rune, cursor int) readline.Completions { return p.completions(ctx, string(line[:cursor])) }
-	p.line.Config.Set("multiline-column", false)          //nolint:errcheck // a variable it has
-	p.line.Config.Set("multiline-column-numbered", false) //nolint:errcheck // likewise
-	p.line.Config.Set("multiline-column-custom", "")      //nolint:errcheck // likewise
+	for name, value := range map[string]any{
+		// The terminal's answers could not be told from keys that are pressed
+		// meanwhile; and a prompt begins in the first column here.
+		"cursor-position-probe": false,
+		"multiline-column":      false, "menu-complete-display-prefix": true, "completion-ignore-case": true, "completion-query-items": 400,
+	} {
+		if err := p.line.Config.Set(name, value); err != nil {
+			return fmt.Errorf("prompt: %w", err)
+		}
+	}
+	for _, keymap := range []string{"emacs", "emacs-standard", "vi-insert"} {
+		if err := p.line.Config.Bind(keymap, "\t", "menu-complete", false); err != nil {
+			return fmt.Errorf("prompt: %w", err)
+		}
+	}
 	if file, err := historyFile(); err == nil {
 		p.line.History.Delete()
 		p.line.History.AddFromFile("hubscope", file)
@@ -305,9 +317,13 @@ func (p *prompt) completions(ctx context.Context, before string) readline.Comple
 	head = head[strings.LastIndexAny(head, " \t\n")+1:]
 	var values []readline.Completion
 	for _, c := range list {
-		values = append(values, readline.Completion{Value: head + c.value, Display: c.value, Description: c.doc, Tag: c.tag})
+		value := head + c.value
+		if !c.glued {
+			value += " "
+		}
+		values = append(values, readline.Completion{Value: value, Display: c.value, Description: c.doc, Tag: c.tag})
 	}
-	comps := readline.CompleteRaw(values).NoSpace('(', '=', '"', '\'').NoSort()
+	comps := readline.CompleteRaw(values).NoSort()
 	comps.PREFIX = head + prefix
 	return comps
 }
