@@ -39,6 +39,7 @@ func (g *gen) aggregate(n *plan.Aggregate, need set) *block {
 	}
 	b.order, b.natural = nil, false
 	g.place = place
+	g.ranks = ranksOf(n, need)
 	b.out = nil
 	var keys []binding
 	for _, k := range n.Keys {
@@ -142,6 +143,26 @@ func (g *gen) aggregate(n *plan.Aggregate, need set) *block {
 	b.grouped = true
 	g.place = ""
 	return b
+}
+
+// ranksOf returns the percentages of the percentile calls, by their values.
+func ranksOf(n *plan.Aggregate, need set) map[plan.Expr][]float64 {
+	var ranks map[plan.Expr][]float64
+	for _, it := range n.Aggs {
+		a := it.X.(*plan.Agg)
+		switch a.Func.Base {
+		case "percentile", "percentiles":
+			c, ok := a.Args[len(a.Args)-1].(*plan.Const)
+			if !ok || !need.has(it.Col.ID) {
+				continue
+			}
+			if ranks == nil {
+				ranks = map[plan.Expr][]float64{}
+			}
+			ranks[a.Args[0]] = append(ranks[a.Args[0]], constFloat(constant(c)))
+		}
+	}
+	return ranks
 }
 
 // keepsOrder says whether an aggregate's value depends on the order of rows.
@@ -481,7 +502,7 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 	case "buildschema":
 		return g.buildSchema(agg, args[0])
 	case "percentile", "percentilew", "percentiles", "percentilesw":
-		return g.percentile(a, args, base == "percentilew" || base == "percentilesw")
+		return g.percentile(a, args, base == "percentilew" || base == "percentilesw", single)
 	case "percentiles_array", "percentilesw_array":
 		weighted := base == "percentilesw_array"
 		first := 1
@@ -491,7 +512,7 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 		var parts []string
 		k := kLong
 		for _, p := range args[first:] {
-			v := g.percentile(a, append(args[:first:first], p), weighted)
+			v := g.percentile(a, append(args[:first:first], p), weighted, single)
 			k = v.k
 			parts = append(parts, v.sql)
 		}
@@ -592,30 +613,46 @@ func (g *gen) makeList(base string, args []val, filter string) val {
 
 // percentile writes a nearest-rank percentile: the value at rank
 // ceil(p/100 * n), no interpolation. (percentiles-aggregation-function)
-func (g *gen) percentile(a *plan.Agg, args []val, weighted bool) val {
+func (g *gen) percentile(a *plan.Agg, args []val, weighted, single bool) val {
 	v := args[0]
 	k := v.k
 	if k == kJSON || k == kText || k == kArray || k == kString {
 		v = g.num(v, kReal)
 		k = kReal
 	}
-	p := args[len(args)-1]
-	share := constFloat(p) / 100
-	if !(share >= 0 && share <= 1) {
+	p := constFloat(args[len(args)-1]) / 100
+	if !(p >= 0 && p <= 1) {
 		return nullOf(k)
 	}
+	share := justBelow(p)
 	x := v.sql
 	if k == kDatetime {
 		x = g.ticks(v)
 	}
 	var sql string
-	if weighted {
+	switch {
+	case weighted:
 		w := g.num(args[1], kLong)
-		x = "quantileExactWeighted(" + float(share) + ")(" + x + ", toUInt64(greatest(ifNull(" + w.sql + ", 0), 0)))"
-		sql = strings.Replace(x, "quantileExactWeighted(", "quantileExactWeightedOrNull(", 1)
-	} else {
+		sql = "quantileExactWeightedOrNull(" + share + ")(" + x + ", toUInt64(greatest(ifNull(" + w.sql + ", 0), 0)))"
+	case len(g.ranks[a.Args[0]]) == 1:
+		sql = "quantileExactOrNull(" + share + ")(" + x + ")"
+	case !v.null && !single && len(g.ranks[a.Args[0]]) > 1:
+		// Several ranks of the same values are found at once.
+		shares := make([]string, len(g.ranks[a.Args[0]]))
+		place := 0
+		for i, r := range g.ranks[a.Args[0]] {
+			if shares[i] = justBelow(r / 100); shares[i] == share {
+				place = i + 1
+			}
+		}
+		q := g.hoist(val{k: kArray, sql: "quantilesExact(" + strings.Join(shares, ", ") + ")(" + x + ")"})
+		sql = q.sql + "[" + strconv.Itoa(place) + "]"
+		if k != kDatetime {
+			return call(k, false, sql)
+		}
+	default:
 		s := g.hoist(val{k: kArray, sql: "arraySort(groupArray(" + x + "))"})
-		sql = "arrayElementOrNull(" + s.sql + ", toInt64(greatest(1, ceil(" + float(share) + " * length(" + s.sql + ")))))"
+		sql = "arrayElementOrNull(" + s.sql + ", 1 + toInt64(floor(" + share + " * length(" + s.sql + "))))"
 	}
 	if k == kDatetime {
 		h := g.hoist(val{k: kLong, null: true, sql: sql})
@@ -623,6 +660,11 @@ func (g *gen) percentile(a *plan.Agg, args []val, weighted bool) val {
 	}
 	return call(k, true, sql)
 }
+
+// justBelow writes a share of a number of values so that the product, rounded
+// down, is the place counted from 0 of the nearest rank: rank ceil(share * n) is at
+// ceil(share * n) - 1. Where the product is whole, it has to fall below.
+func justBelow(share float64) string { return float(share * (1 - 1e-13)) }
 
 // buildSchema collects the types of all values: scalars by name, bags key by key,
 // the elements of arrays as `indexer`.

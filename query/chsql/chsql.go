@@ -90,6 +90,10 @@ type gen struct {
 	// place numbers the rows for aggregates that keep their order, "" if they have
 	// none.
 	place string
+	// ranks are the percentages of the percentiles of the aggregate that is written.
+	ranks map[plan.Expr][]float64
+	// first says that only the first of the rows that are sorted are read.
+	first bool
 	// fields are the values of calls that return several, where they were written.
 	fields map[fieldKey][]val
 	// timeKeys are the time columns whose tables are sorted by a function of them.

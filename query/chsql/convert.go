@@ -467,3 +467,13 @@ func (g *gen) lower(v val) val {
 	}
 	return call(v.k, v.null, "lowerUTF8("+v.sql+")")
 }
+
+// lowerASCII returns text in lower case to compare it with ASCII, which letters
+// beyond ASCII do not become. It is quicker than lower.
+func (g *gen) lowerASCII(v val) val {
+	l := g.lower(v)
+	if rest, ok := strings.CutPrefix(l.sql, "lowerUTF8("); ok {
+		l.sql = "lower(" + rest
+	}
+	return l
+}

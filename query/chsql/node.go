@@ -83,7 +83,11 @@ func (g *gen) scan(n *plan.Scan, need set) *block {
 			if g.timeKeys == nil {
 				g.timeKeys = map[plan.ColID]timeKey{}
 			}
-			g.timeKeys[c.ID] = timeKey{t.TimeKey, ident(tc.Name)}
+			k := timeKey{fn: t.TimeKey, column: ident(tc.Name)}
+			if t.Base == nil {
+				k.table = ident(t.Source)
+			}
+			g.timeKeys[c.ID] = k
 		}
 		if tc.Lookup != nil && need.has(c.ID) {
 			known := false
@@ -362,7 +366,13 @@ func (g *gen) filter(n *plan.Filter, need set) *block {
 }
 
 // timeKey is a function that a table's primary key applies to its time column.
-type timeKey struct{ fn, column string }
+// table is "" for a view.
+type timeKey struct {
+	fn, column, table string
+	// hint says that a condition is for the key alone: it holds for each row, and
+	// need not be computed. It is not seen through a subquery.
+	hint bool
+}
 
 // keyBounds returns what follows from a condition on a time column for the
 // function of it that the primary key begins with: ClickHouse does not see it by
@@ -378,6 +388,7 @@ func (g *gen) keyBounds(x plan.Expr) []string {
 			return nil
 		}
 		if v := g.expr(to); !v.null {
+			key.hint = key.table != "" && strings.HasPrefix(g.b.from, key.table)
 			return []string{key.bound(op, v)}
 		}
 		return nil
@@ -407,7 +418,11 @@ func (k timeKey) bound(op string, to val) string {
 	if c := to.c; c != nil && c.T == plan.Datetime && !c.Null {
 		sql = datetime(min(max(c.Int, plan.UnixEpochTicks), lastKey))
 	}
-	return k.fn + "(" + k.column + ") " + op + " " + k.fn + "(" + sql + ")"
+	sql = k.fn + "(" + k.column + ") " + op + " " + k.fn + "(" + sql + ")"
+	if k.hint {
+		return "indexHint(" + sql + ")"
+	}
+	return sql
 }
 
 // lastKey is 2106-01-01, before a DateTime ends.
@@ -500,6 +515,8 @@ func (g *gen) sort(n *plan.Sort, need set) *block {
 			inner.add(id)
 		}
 	}
+	first := g.first
+	g.first = false
 	b := g.node(n.In, inner)
 	if b.limitN != "" || b.limitBy != "" || b.random {
 		b = g.wrap(b, inner)
@@ -509,6 +526,15 @@ func (g *gen) sort(n *plan.Sort, need set) *block {
 	if n.Partition != nil {
 		for _, id := range n.Partition.Keys {
 			b.order = append(b.order, orderKey{v: g.use(id), item: g.cols[id].item, nullsLast: true})
+		}
+	}
+	if first && !b.grouped && !b.windowed && n.Partition == nil {
+		// By the function of the time that the table is sorted by: the newest rows
+		// are found without looking at all.
+		if r, ok := n.Keys[0].X.(*plan.Ref); ok {
+			if key, ok := g.timeKeys[r.ID]; ok && g.cols[r.ID].v.sql == key.column {
+				b.order = append(b.order, orderKey{v: val{sql: key.fn + "(" + key.column + ")", k: kDatetime}, desc: n.Keys[0].Desc})
+			}
 		}
 	}
 	for _, k := range n.Keys {
@@ -532,6 +558,9 @@ func (g *gen) limit(n *plan.Limit, need set) *block {
 		for _, id := range n.Partition.Keys {
 			inner.add(id)
 		}
+	}
+	if s, ok := n.In.(*plan.Sort); ok && n.Partition == nil && !n.Random && len(s.Keys) > 0 {
+		g.first = true
 	}
 	b := g.node(n.In, inner)
 	if b.limitN != "" || b.limitBy != "" || b.random {

@@ -103,7 +103,7 @@ func (g *gen) edge(n *plan.RollupScan, from, to int64) string {
 	time := ident(n.Rollup.Time)
 	sql := time + " >= " + datetime(from) + " AND " + time + " < " + datetime(to)
 	if n.Table.TimeKey != "" {
-		k := timeKey{n.Table.TimeKey, time}
+		k := timeKey{fn: n.Table.TimeKey, column: time, hint: true}
 		sql += " AND " + k.bound(">=", constant(&plan.Const{T: plan.Datetime, Int: from})) +
 			" AND " + k.bound("<=", constant(&plan.Const{T: plan.Datetime, Int: to}))
 	}

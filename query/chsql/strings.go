@@ -49,6 +49,9 @@ func (g *gen) textTest(op kql.Op, l, r val) val {
 	fn := func(name string) val { return call(kCond, false, name+"("+l.sql+", "+r.sql+")") }
 	switch op {
 	case kql.OpEqTilde:
+		if ascii {
+			return cond(false, g.lowerASCII(l).sql+" = "+g.lower(r).sql)
+		}
 		return cond(false, g.lower(l).sql+" = "+g.lower(r).sql)
 	case kql.OpContains:
 		if ascii {

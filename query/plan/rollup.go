@@ -373,14 +373,27 @@ func (a *answerer) over(r *Rollup, src source, make func(*RollupScan, *cells, No
 	if why := make(rs, known, node); why != "" {
 		return why
 	}
-	if from, to := rs.Whole(); from >= to {
+	from, to := rs.Whole()
+	if from >= to {
 		return "the range of time has no whole bucket"
 	}
-	begin := a.retention(rs)
-	if known.few && !(rs.From > 0 && rs.From < begin) {
-		return "rows of few " + r.Fine + "s are found sooner by their key"
+	if begin := a.retention(rs); r.Fine != "" && !(rs.From > 0 && rs.From < begin) {
+		switch {
+		case known.few:
+			return "rows of few " + r.Fine + "s are found sooner by their key"
+		case rs.From > 0 && min(to, a.now()) < from+3*r.Step:
+			return "the range of time has few whole buckets"
+		}
 	}
 	return ""
+}
+
+// now is the time of the query, the end of time if that is not known.
+func (a *answerer) now() int64 {
+	if a.opt.Now == nil {
+		return MaxDatetimeTicks
+	}
+	return *a.opt.Now
 }
 
 // retention keeps an answer from the rollup to the time for which the table keeps

@@ -103,8 +103,8 @@ var questions = []question{
 	},
 	{
 		name: "issuers of legacy devices, 24 h",
-		kql:  `Connections | where TimeGenerated >= ago(1d) and WouldFailStrict and isnotempty(CertThumbprint) | summarize Devices = dcount(DeviceId) by CertIssuer`,
-		raw:  `SELECT CertIssuer, uniq(DeviceId) FROM Connections AS e INNER JOIN (SELECT CertId, any(CertIssuer) AS CertIssuer FROM Certificates GROUP BY CertId) AS c USING (CertId) WHERE TimeGenerated >= {from1} AND toStartOfHour(TimeGenerated) >= toStartOfHour({from1}) AND WouldFailStrict GROUP BY CertIssuer`,
+		kql:  `Connections | where TimeGenerated >= ago(1d) and WouldFailStrict | summarize Devices = dcount(DeviceId) by CertIssuer`,
+		raw:  `SELECT CertIssuer, uniq(DeviceId) FROM Connections AS e LEFT ANY JOIN Certificates AS c USING (CertId) WHERE TimeGenerated >= {from1} AND toStartOfHour(TimeGenerated) >= toStartOfHour({from1}) AND WouldFailStrict GROUP BY CertIssuer`,
 	},
 }
 
