@@ -103,6 +103,9 @@ func TestHTTPSDevice(t *testing.T) {
 	if status, body := c.do("POST", events, token, `{"t":1}`, "iothub-app-alert", "true", "IoTHub-MessageId", "m 1", "iothub-contenttype", "application/json"); status != 204 || body != "" {
 		t.Fatalf("%d %s", status, body)
 	}
+	if status, body := c.do("POST", "/devices/sas-1/files?api-version=2021-04-12", token, `{"blobName":"a"}`); status != 400 || !strings.Contains(body, "ErrorCode:InvalidOperation;File upload is not configured") {
+		t.Errorf("file upload: %d %s", status, body)
+	}
 	if status, _ := c.do("GET", "/devices/sas-1/messages/deviceBound?api-version=2021-04-12", token, ""); status != 204 {
 		t.Errorf("poll: %d", status)
 	}

@@ -22,6 +22,7 @@ type metrics struct {
 	duration     metric.Float64Histogram
 	messages     metric.Int64Counter
 	messageBytes metric.Int64Counter
+	operations   metric.Int64Counter
 
 	sets sync.Map // label -> metric.MeasurementOption
 
@@ -32,7 +33,7 @@ type metrics struct {
 }
 
 // A label is the key of a set of attributes. The zero fields are left out.
-type label struct{ hub, version, suite, protocol, auth, result, engine, reason string }
+type label struct{ hub, version, suite, protocol, auth, result, engine, reason, operation string }
 
 func newMetrics(s *Server) (*metrics, error) {
 	provider := s.config.Meter
@@ -53,6 +54,7 @@ func newMetrics(s *Server) (*metrics, error) {
 	m.suppressed = counter("hubscope.hub.events.suppressed", "{event}", "Refused connections that the flood control did not describe one by one.")
 	m.messages = counter("hubscope.hub.telemetry.messages", "{message}", "Telemetry messages by outcome.")
 	m.messageBytes = counter("hubscope.hub.telemetry.size", "By", "Bytes of accepted telemetry messages.")
+	m.operations = counter("hubscope.hub.operations", "{operation}", "Reads and reports of twins, and direct methods, by outcome.")
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +109,7 @@ func (m *metrics) set(l label) metric.MeasurementOption {
 	var list []attribute.KeyValue
 	for _, a := range []struct{ key, value string }{
 		{"hub", l.hub}, {"tls.protocol.version", l.version}, {"tls.cipher", l.suite}, {"protocol", l.protocol},
-		{"auth", l.auth}, {"result", l.result}, {"tls.engine", l.engine}, {"reason", l.reason},
+		{"auth", l.auth}, {"result", l.result}, {"tls.engine", l.engine}, {"reason", l.reason}, {"operation", l.operation},
 	} {
 		if a.value != "" {
 			list = append(list, attribute.String(a.key, a.value))

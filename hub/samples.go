@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -122,5 +123,18 @@ func (m *metrics) message(hub string, size int, err error) {
 	if err == nil {
 		m.tally.add(now, cell{hub: hub, name: ingest.TelemetrySuccess}, 1)
 		m.tally.add(now, cell{hub: hub, name: ingest.DeviceDataUsage}, int64(size))
+	}
+}
+
+// operation counts what a device does beside telemetry, in the metric operation
+// with ".success" or ".failure" behind it.
+func (m *metrics) operation(hub, operation string, ok bool) {
+	l := label{hub: hub, operation: operation, result: "failure"}
+	if ok {
+		l.result = "success"
+	}
+	m.operations.Add(context.Background(), 1, m.set(l))
+	if m.sampled {
+		m.tally.add(m.now(), cell{hub: hub, name: operation + "." + l.result}, 1)
 	}
 }

@@ -216,6 +216,12 @@ func TestSamples(t *testing.T) {
 	c := s.connect(4)
 	c.send(publishPacket("devices/sas-1/messages/events/", 1, 1, "12345"))
 	c.expect(packets.Puback)
+	c.send(&packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: 2, Filters: packets.Subscriptions{{Filter: "$iothub/twin/res/#"}}})
+	c.expect(packets.Suback)
+	for _, body := range []string{`{"a":1}`, `[]`} {
+		c.send(publishPacket("$iothub/twin/PATCH/properties/reported/?$rid=1", 0, 0, body))
+		c.expect(packets.Publish)
+	}
 	plain, err := net.Dial("tcp", s.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -249,6 +255,8 @@ func TestSamples(t *testing.T) {
 		{ingest.Metric{Hub: "demo", MetricName: ingest.TelemetryAttempts}, 1, 1},
 		{ingest.Metric{Hub: "demo", MetricName: ingest.TelemetrySuccess}, 1, 1},
 		{ingest.Metric{Hub: "demo", MetricName: ingest.DeviceDataUsage}, 5, 1},
+		{ingest.Metric{Hub: "demo", MetricName: ingest.TwinReport + ".success"}, 1, 1},
+		{ingest.Metric{Hub: "demo", MetricName: ingest.TwinReport + ".failure"}, 1, 1},
 	} {
 		if total, count, _ := got.named(tt.like); total != tt.total || count != tt.count {
 			t.Errorf("%+v: %d in %d measurements, want %d in %d", tt.like, total, count, tt.total, tt.count)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hubscope/hub/registry"
+	"hubscope/ingest"
 )
 
 // A Delivery is something that the back end has for a device: a change of its
@@ -27,10 +28,16 @@ type Delivery struct {
 // Twin returns the twin's properties as devices read them.
 func (s *Session) Twin(ctx context.Context) ([]byte, error) {
 	t, err := s.registry().Twin(ctx, s.id.Hub, s.id.DeviceID, s.module)
+	s.count(ingest.TwinRead, err)
 	if err != nil {
 		return nil, err
 	}
 	return t.DeviceJSON(), nil
+}
+
+// count notes the outcome of an operation for the metrics.
+func (s *Session) count(operation string, err error) {
+	s.h.c.server.metrics.operation(s.id.Hub, operation, err == nil)
 }
 
 // ErrBadReport is returned by Session.Report for what is no JSON object within
@@ -39,6 +46,7 @@ var ErrBadReport = errors.New("not a JSON object within the limits of reported p
 
 // Report merges a patch into the reported properties and returns their version.
 func (s *Session) Report(ctx context.Context, patch []byte) (version int64, err error) {
+	defer func() { s.count(ingest.TwinReport, err) }()
 	values, err := registry.DecodeProperties(patch)
 	if err != nil {
 		return 0, ErrBadReport
@@ -76,11 +84,16 @@ func (s *Session) call(m *registry.MethodNotice, answer func([]byte)) {
 	if payload == nil {
 		payload = []byte("null")
 	}
+	silent := func() {
+		if s.callDone(id) != nil {
+			s.count(ingest.DirectMethod, registry.ErrTimeout)
+		}
+	}
 	if !s.deliver(Delivery{Method: m.Name, Payload: payload, CallID: id}) {
-		s.callDone(id)
+		silent()
 		return
 	}
-	time.AfterFunc(m.Timeout, func() { s.callDone(id) })
+	time.AfterFunc(m.Timeout, silent)
 }
 
 // callDone takes a call from those that wait.
@@ -102,6 +115,7 @@ func (s *Session) MethodDone(id string, status int, payload []byte) {
 	if answer == nil {
 		return
 	}
+	s.count(ingest.DirectMethod, nil)
 	result := registry.MethodResult{Status: status, Payload: json.RawMessage("null")}
 	if json.Valid(payload) {
 		result.Payload = payload

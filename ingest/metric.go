@@ -47,6 +47,13 @@ const (
 	DeviceDataUsage       = "deviceDataUsage"
 )
 
+// Operations, whose metrics end in ".success" or ".failure".
+const (
+	TwinRead     = "d2c.twin.read"
+	TwinReport   = "d2c.twin.update"
+	DirectMethod = "c2d.methods"
+)
+
 // MetricColumns are the columns of table MetricSamples, in the order and with
 // the field numbers of message Metric in event.proto. Rows of one node and
 // minute may be several; see [AzureMetrics].
@@ -77,7 +84,7 @@ var AzureMetrics = []Column{
 	{Name: "ResourceGroup", Type: String, ClickHouse: "String", Doc: "\"HUBSCOPE\"; kept for published queries."},
 	{Name: "ResourceProvider", Type: String, ClickHouse: "String", Doc: "Always \"MICROSOFT.DEVICES\"."},
 	{Name: "Resource", Type: String, ClickHouse: "String", Doc: "Name of the hub, upper case."},
-	{Name: "MetricName", Type: String, ClickHouse: lowString, Doc: "SuccessfulConnections, RefusedConnections, HandshakeDuration, connectedDeviceCount, totalDeviceCount, d2c.telemetry.ingress.allProtocol, d2c.telemetry.ingress.success or deviceDataUsage."},
+	{Name: "MetricName", Type: String, ClickHouse: lowString, Doc: "SuccessfulConnections, RefusedConnections, HandshakeDuration, connectedDeviceCount, totalDeviceCount, d2c.telemetry.ingress.allProtocol, d2c.telemetry.ingress.success, deviceDataUsage; d2c.twin.read, d2c.twin.update and c2d.methods with .success or .failure."},
 	{Name: "Total", Type: Real, ClickHouse: "Float64", Doc: "Sum of the measurements of the minute. Of connectedDeviceCount and totalDeviceCount use Average, Minimum or Maximum: their measurements are the same devices again."},
 	{Name: "Count", Type: Real, ClickHouse: "Float64", Doc: "Number of measurements of the minute."},
 	{Name: "Minimum", Type: Real, ClickHouse: "Float64", Doc: "Least measurement."},

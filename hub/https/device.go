@@ -243,6 +243,13 @@ func (p *Protocol) settle(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// files answers a device that wants to upload one: there is no storage for that.
+func (p *Protocol) files(w http.ResponseWriter, r *http.Request) {
+	if conversationOf(r).authenticate(w, r) != nil {
+		writeError(w, http.StatusBadRequest, hub.InvalidOperation.Name, "File upload is not configured for this IoT hub")
+	}
+}
+
 // manage hands a request to the management API.
 func (p *Protocol) manage(w http.ResponseWriter, r *http.Request) {
 	c := conversationOf(r)

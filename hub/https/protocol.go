@@ -63,6 +63,10 @@ func New(config Config) *Protocol {
 	mux.HandleFunc("GET /devices/{device}/messages/{box}", p.poll)
 	mux.HandleFunc("/devices/{device}/messages/{box}/{lock}", p.settle)
 	mux.HandleFunc("/devices/{device}/messages/{box}/{lock}/abandon", p.settle)
+	for _, path := range []string{"/devices/{device}/files", "/devices/{device}/files/notifications",
+		"/devices/{device}/modules/{module}/files", "/devices/{device}/modules/{module}/files/notifications"} {
+		mux.HandleFunc("POST "+path, p.files)
+	}
 	mux.HandleFunc("GET /$iothub/websocket", p.webSocket)
 	mux.HandleFunc("/", p.manage)
 	p.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
