@@ -368,10 +368,10 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 	switch {
 	case base == "count" && len(args) == 1, base == "countif":
 		return call(kLong, false, "toInt64(countIf("+g.cond(a.Args[0], args[0])+"))")
-	case base == "make_list_if", base == "make_set_if", base == "make_bag_if", base == "dcountif", base == "take_anyif":
+	case base == "make_list_if", base == "make_set_if", base == "make_bag_if", base == "dcountif", base == "take_anyif", base == "hll_if":
 		filter = g.cond(a.Args[1], args[1])
 		args = append(args[:1:1], args[2:]...)
-		base = map[string]string{"make_list_if": "make_list", "make_set_if": "make_set", "make_bag_if": "make_bag", "dcountif": "dcount", "take_anyif": "take_anyif"}[base]
+		base = map[string]string{"make_list_if": "make_list", "make_set_if": "make_set", "make_bag_if": "make_bag", "dcountif": "dcount", "take_anyif": "take_anyif", "hll_if": "hll"}[base]
 	case base == "covarianceif", base == "covariancepif":
 		filter = g.cond(a.Args[2], args[2])
 		args, base = args[:2], strings.TrimSuffix(base, "if")
@@ -471,15 +471,16 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 		f := map[string]string{"stdev": "stddevSampStable", "stdevp": "stddevPopStable", "variance": "varSampStable", "variancep": "varPopStable"}[base]
 		r := orNull(kReal, f, g.num(v, kReal))
 		// The sample forms of one value are 0, not NaN.
-		r.sql = "if(isNaN(" + r.sql + "), 0, " + r.sql + ")"
+		r.sql = "if(isInfinite(" + r.sql + ") OR isNaN(" + r.sql + "), 0, " + r.sql + ")"
 		return r
 	case "covariance", "covariancep":
 		f := map[string]string{"covariance": "covarSampStable", "covariancep": "covarPopStable"}[base]
 		x, y := g.num(args[0], kReal), g.num(args[1], kReal)
+		sql := f + "OrNull(" + x.sql + ", " + y.sql + ")"
 		if filter != "" {
-			return call(kReal, true, f+"IfOrNull("+x.sql+", "+y.sql+", "+filter+")")
+			sql = f + "IfOrNull(" + x.sql + ", " + y.sql + ", " + filter + ")"
 		}
-		return call(kReal, true, f+"OrNull("+x.sql+", "+y.sql+")")
+		return call(kReal, true, "if(isInfinite("+sql+") OR isNaN("+sql+"), 0, "+sql+")")
 	case "make_list", "make_list_with_nulls":
 		return g.makeList(base, args, filter)
 	case "make_set":
@@ -499,6 +500,15 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 		j := g.json(args[0])
 		pairs := agg("groupArrayArray", "JSONExtractKeysAndValuesRaw("+nonNull(j)+")")
 		return bagOf(g, pairs)
+	case "hll":
+		return g.hll(agg, args[0])
+	case "hll_merge":
+		return g.hllMerge(args[0])
+	case "tdigest":
+		return g.tdigest(agg, args)
+	case "tdigest_merge":
+		j, pairs := g.digestPairs(args[0])
+		return g.joinedDigest("if(max("+digestHead(j)+") = '', '[7]', max("+digestHead(j)+"))", "groupArrayArray("+pairs+")")
 	case "buildschema":
 		return g.buildSchema(agg, args[0])
 	case "percentile", "percentilew", "percentiles", "percentilesw":

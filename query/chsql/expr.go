@@ -319,7 +319,7 @@ func (g *gen) arithmetic(x *plan.Binary) val {
 			return call(kTimespan, true, "accurateCastOrNull(round("+l.s()+" * "+g.num(r, kReal).s()+"), 'Int64')")
 		case kql.OpDiv:
 			if r.k == kLong || r.k == kInt {
-				return call(kTimespan, true, "intDivOrNull("+l.sql+", "+r.lit()+")")
+				return call(kTimespan, true, "intDivOrNull("+l.sql+", "+divisor(r)+")")
 			}
 			return call(kTimespan, true, "accurateCastOrNull(round("+l.s()+" / "+g.num(r, kReal).s()+"), 'Int64')")
 		case kql.OpMod:
@@ -372,9 +372,9 @@ func (g *gen) numeric(op kql.Op, t plan.Type, l, r val) val {
 	// result to be one.
 	switch op {
 	case kql.OpDiv:
-		return call(kLong, true, "intDivOrNull("+long(l)+", "+r.lit()+")")
+		return call(kLong, true, "intDivOrNull("+long(l)+", "+divisor(r)+")")
 	case kql.OpMod:
-		return call(kLong, true, "CAST(positiveModuloOrNull("+long(l)+", "+r.lit()+"), 'Nullable(Int64)')")
+		return call(kLong, true, "CAST(positiveModuloOrNull("+long(l)+", "+divisor(r)+"), 'Nullable(Int64)')")
 	}
 	if r.c != nil && l.k == kLong {
 		return val{sql: l.s() + infix + r.lit(), k: kLong, null: null, op: true}
@@ -383,6 +383,14 @@ func (g *gen) numeric(op kql.Op, t plan.Type, l, r val) val {
 		return val{sql: l.lit() + infix + r.s(), k: kLong, null: null, op: true}
 	}
 	return val{sql: l.s() + infix + r.s(), k: kLong, null: null, op: true}
+}
+
+// divisor writes a whole number to divide by.
+func divisor(v val) string {
+	if n, ok := v.constInt(); ok && n > 0 {
+		return whole(n)
+	}
+	return v.lit()
 }
 
 // long writes a whole number as Int64.

@@ -1,6 +1,7 @@
 package chsql
 
 import (
+	"math"
 	"strconv"
 	"strings"
 
@@ -128,7 +129,7 @@ func bin(g *gen, c *plan.Call, a []val) val {
 		return val{sql: "floor(" + l.s() + " / " + s.s() + ") * " + s.s(), k: k, null: l.null, op: true}
 	case kDecimal:
 		l, s := g.hoist(g.num(v, k)), g.hoist(g.num(size, k))
-		return call(k, true, "if("+s.sql+" > 0, CAST(floor(toFloat64("+l.sql+") / toFloat64("+s.sql+")) * toFloat64("+s.sql+"), '"+nullable(decimalType, l.null || s.null)+"'), NULL)")
+		return call(k, true, "if("+s.sql+" > 0, CAST("+l.sql+" - positiveModulo("+l.sql+", if("+s.sql+" > 0, "+s.sql+", toDecimal256(1, "+decimalScale+"))), '"+nullable(decimalType, l.null || s.null)+"'), NULL)")
 	}
 	if v.path != nil || v.k == kJSON || v.k == kText {
 		v = g.num(v, k)
@@ -138,7 +139,7 @@ func bin(g *gen, c *plan.Call, a []val) val {
 			return nullOf(k)
 		}
 		v = g.hoist(v)
-		r := v.s() + " - toInt64(positiveModulo(" + v.sql + ", " + itoa(n) + "))"
+		r := v.s() + " - toInt64(positiveModulo(" + v.sql + ", " + whole(n) + "))"
 		if k == kInt {
 			return call(k, v.null, "toInt32("+r+")")
 		}
@@ -171,7 +172,7 @@ func (g *gen) binned(v val, n int64) val {
 		if !wholeDays(n) {
 			since += " + " + itoa(plan.UnixEpochTicks)
 		}
-		r.sql = fromTicks(t + " - positiveModulo(" + since + ", " + itoa(n) + ")")
+		r.sql = fromTicks(t + " - positiveModulo(" + since + ", " + whole(n) + ")")
 	}
 	r.bucket = n
 	if v.null || v.c != nil {
@@ -194,6 +195,15 @@ func (g *gen) binned(v val, n int64) val {
 
 // smallestKey is the smallest bin of which there are less than 2^32.
 const smallestKey = plan.MaxDatetimeTicks>>32 + 1
+
+// whole writes a positive number for the right side of an operation. ClickHouse
+// takes a literal above 32 bits for unsigned, and what it is combined with too.
+func whole(n int64) string {
+	if n > math.MaxUint32 {
+		return "toInt64(" + itoa(n) + ")"
+	}
+	return itoa(n)
+}
 
 func constFloat(v val) float64 {
 	if v.c == nil {
@@ -300,11 +310,11 @@ func startOf(unit string, end bool) function {
 		case "day", "week":
 			size := int64(plan.TicksPerDay)
 			ticks := g.ticks(g.hoist(v))
-			sql = ticks + " - positiveModulo(" + ticks + ", " + itoa(size) + ")"
+			sql = ticks + " - positiveModulo(" + ticks + ", " + whole(size) + ")"
 			if unit == "week" {
 				// 1970-01-01 was a Thursday; weeks begin on Sunday.
 				size *= 7
-				sql = ticks + " - positiveModulo(" + ticks + " + " + itoa(4*plan.TicksPerDay) + ", " + itoa(size) + ")"
+				sql = ticks + " - positiveModulo(" + ticks + " + " + itoa(4*plan.TicksPerDay) + ", " + whole(size) + ")"
 			} else if add == "" && !end {
 				return g.binned(v, plan.TicksPerDay)
 			}
@@ -580,7 +590,7 @@ func makeDatetime(g *gen, c *plan.Call, a []val) val {
 			secs = "ifNull(" + s.sql + ", -1)"
 		}
 	}
-	text := g.hoist(val{k: kString, sql: "concat(leftPad(toString(" + y + "), 4, '0'), '-', leftPad(toString(" + m + "), 2, '0'), '-', leftPad(toString(" + d + "), 2, '0'), ' 00:00:00')"})
+	text := g.hoist(val{k: kString, sql: "concat(if(" + y + " > 9999, '', leftPad(toString(" + y + "), 4, '0')), '-', leftPad(toString(" + m + "), 2, '0'), '-', leftPad(toString(" + d + "), 2, '0'), ' 00:00:00')"})
 	day := g.hoist(val{k: kDatetime, null: true, sql: "toDateTime64OrNull(" + text.sql + ", 7, 'UTC')"})
 	ok := h + " BETWEEN 0 AND 23 AND " + min + " BETWEEN 0 AND 59 AND " + secs + " >= 0 AND " + secs + " < 60 AND startsWith(toString(" + day.sql + "), substring(" + text.sql + ", 1, 10))"
 	return call(kDatetime, true, "if("+ok+", "+fromTicks("reinterpretAsInt64("+day.sql+") + "+h+" * "+itoa(plan.TicksPerHour)+" + "+min+" * "+itoa(plan.TicksPerMinute)+" + toInt64(round("+secs+" * 10000000))")+", NULL)")
@@ -620,7 +630,7 @@ func unixtime(ticks int64) function {
 			if ticks == 0 {
 				t = "intDiv(toInt64(" + v.sql + "), 100)"
 			}
-			if v.c != nil {
+			if unit := max(ticks, 1); v.c != nil && !v.c.Null && ticks > 0 && v.c.Int >= -plan.UnixEpochTicks/unit && v.c.Int <= (plan.MaxDatetimeTicks-plan.UnixEpochTicks)/unit {
 				return call(kDatetime, v.null, fromTicks(t))
 			}
 			return call(kDatetime, true, "if("+t+" BETWEEN -"+itoa(plan.UnixEpochTicks)+" AND "+limit+", "+fromTicks(t)+", NULL)")

@@ -319,7 +319,7 @@ var otherFunctions = map[string]function{
 			return call(kLong, false, h)
 		}
 		n := g.num(a[1], kLong)
-		return call(kLong, true, "CAST(positiveModuloOrNull("+h+", "+n.lit()+"), 'Nullable(Int64)')")
+		return call(kLong, true, "CAST(positiveModuloOrNull("+h+", "+divisor(n)+"), 'Nullable(Int64)')")
 	},
 	"hash_many": func(g *gen, c *plan.Call, a []val) val {
 		sql := hashOf(g, a[0])
@@ -369,19 +369,24 @@ func (g *gen) truth(v val) string { return v.sql }
 // hashOf writes a value's xxHash64: of text as it is, of numbers, datetimes (ticks
 // since year 1) and timespans by their little-endian bytes, of all else by its
 // text. (The documented hash(datetime(2015-01-01)) is that of its 8 bytes.)
-func hashOf(g *gen, v val) string {
+func hashOf(g *gen, v val) string { return "reinterpretAsInt64(" + hash64(g, v) + ")" }
+
+// hash64 writes the same without a sign.
+func hash64(g *gen, v val) string {
 	x := v.sql
 	switch v.k {
-	case kInt, kLong, kTimespan, kReal:
+	case kLong, kTimespan, kReal:
+	case kInt:
+		x = "toInt64(" + x + ")" // the documented hll() of an int has its hash as a long
 	case kDatetime:
 		x = g.ticks(v) + " + " + itoa(plan.UnixEpochTicks)
 	default:
-		return "reinterpretAsInt64(xxHash64(" + g.str(v).sql + "))"
+		return "xxHash64(" + g.str(v).sql + ")"
 	}
 	if v.null {
-		return "reinterpretAsInt64(if(isNull(" + v.sql + "), xxHash64(''), xxHash64(reinterpretAsFixedString(assumeNotNull(" + x + ")))))"
+		return "if(isNull(" + v.sql + "), xxHash64(''), xxHash64(reinterpretAsFixedString(assumeNotNull(" + x + "))))"
 	}
-	return "reinterpretAsInt64(xxHash64(reinterpretAsFixedString(" + x + ")))"
+	return "xxHash64(reinterpretAsFixedString(" + x + "))"
 }
 
 // combine mixes two hashes, as boost does.

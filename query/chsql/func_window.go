@@ -107,11 +107,18 @@ func (g *gen) neighbour(c *plan.Call, a []val, f string) val {
 		return call(kString, false, f+"("+v.sql+", "+offset+", "+def+")"+g.over(c, wholeFrame))
 	}
 	if len(a) > 2 && !(a[2].c != nil && a[2].c.Null) {
-		d := g.like(a[2], c.Args[2].Type(), c.T)
+		d := g.castText(a[2], c.T)
 		if kindOf(c.T) == kJSON {
 			d = g.json(a[2])
 		}
-		return call(v.k, v.null || d.null, f+"("+v.sql+", "+offset+", "+d.sql+")"+g.over(c, wholeFrame))
+		x := v.sql
+		if d.null && !v.null {
+			x = "toNullable(" + x + ")"
+		}
+		if v.null && !d.null {
+			d.sql = "toNullable(" + d.sql + ")"
+		}
+		return call(v.k, v.null || d.null, f+"("+x+", "+offset+", "+d.sql+")"+g.over(c, wholeFrame))
 	}
 	return call(v.k, true, f+"(toNullable("+v.sql+"), "+offset+")"+g.over(c, wholeFrame))
 }

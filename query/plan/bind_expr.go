@@ -210,7 +210,7 @@ func (b *binder) ref(e *kql.Ref) Expr {
 }
 
 func (b *binder) unknownName(at kql.Span, name string) {
-	if b.row == nil {
+	if b.row == nil || len(b.row.cols) == 0 && b.row.name == "" {
 		e := b.errorf(at, CodeUnknownName, "no variable %q", name)
 		e.Hint = didYouMean(name, b.scope.localNames(false))
 		return
@@ -236,6 +236,15 @@ func (b *binder) unary(e *kql.Unary) Expr {
 	}
 	if e.Op == kql.OpPos {
 		return x
+	}
+	if t == Int {
+		// A literal and a call stay int, all else becomes long, as the official
+		// binder has it.
+		switch e.X.(type) {
+		case *kql.Literal, *kql.Call:
+		default:
+			t = Long
+		}
 	}
 	if c, ok := x.(*Const); ok && !c.Null {
 		switch c.T {
@@ -561,7 +570,7 @@ func (b *binder) path(e *kql.Path) Expr {
 			if r.Text == "$right" {
 				side = b.right
 			}
-			if side == nil {
+			if side == nil || b.right == nil {
 				b.errorf(r.Span, CodeContext, "%s has a meaning in the condition of a join only", r.Text)
 				return null()
 			}
@@ -893,6 +902,9 @@ func resultType(s *Sig, args []Expr, typeArg Type) Type {
 			if a.Type() != t {
 				t = widestOf(t, a.Type())
 			}
+		}
+		if t == Int {
+			return Long
 		}
 		return t
 	case "common":

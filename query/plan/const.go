@@ -272,7 +272,7 @@ func foldBinary(op kql.Op, x, y Expr, t Type) Expr {
 			return nil
 		}
 		if t == Datetime && (r < 0 || r > MaxDatetimeTicks) {
-			return nil
+			return &Const{T: t, Null: true} // before year 1 or after 9999
 		}
 		return &Const{T: t, Int: r}
 	}
