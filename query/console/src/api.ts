@@ -97,6 +97,9 @@ export class API {
   // skew is how far the service's clock is ahead of ours, in milliseconds.
   private skew = 0
   private asking: Promise<string | null> | undefined
+  // declined says that the user has no token; running a query asks again, what
+  // the page does by itself does not.
+  private declined = false
 
   // askToken asks the user for a bearer token; null means they have none.
   constructor(private readonly askToken: (refused: boolean) => Promise<string | null>) {}
@@ -138,6 +141,7 @@ export class API {
   // query runs a query and returns how it ended. What has come before an error
   // has been told to the listener.
   async query(ask: Ask & { id: string }, listener: Listener, signal: AbortSignal): Promise<NonNullable<Line["done"]>> {
+    this.declined = false
     const response = await this.send("POST", "query", ask, signal, "application/x-ndjson")
     if (!response.body) throw unreachable()
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
@@ -205,11 +209,15 @@ export class API {
 
   // newToken asks once for all requests that wait for one.
   private async newToken(refused: boolean): Promise<boolean> {
+    if (this.declined) return false
     this.asking ??= this.askToken(refused).finally(() => {
       this.asking = undefined
     })
     const token = await this.asking
-    if (token === null) return false
+    if (token === null) {
+      this.declined = true
+      return false
+    }
     sessionStorage.setItem(tokenKey, token)
     return true
   }

@@ -81,7 +81,7 @@ export function drawBars(kind: Kind, data: Shape, place: HTMLElement, stacking: 
 
     const picture = svg("svg", { width, height, role: "img", "aria-label": `${data.yTitle} by ${data.xTitle}: ${n} ${n === 1 ? "category" : "categories"}` })
     const grid = svg("g", { class: "gridlines" })
-    const axisTicks = logs ? powers(floor, high) : ticks(low, high, length / (horizontal ? 90 : 48))
+    const axisTicks = logs ? powers(floor, high) : ticks(low, high, Math.max(3, length / (horizontal ? 90 : 48)))
     for (const t of axisTicks) {
       const p = along(t)
       const label = number(t) + (stacking === "stacked100" ? " %" : "")

@@ -70,7 +70,8 @@ const side = {
     editor.text = query
     const other = read(span ?? null)
     if (other) range.set(other)
-    editor.focus()
+    // On a phone the keyboard would cover the result.
+    if (!now) editor.focus()
     if (now) void run()
   },
 }
@@ -310,7 +311,9 @@ function stats(r: Result, s: Stats, ms: number): void {
   const item = (text: string, title = "") => h("span", { title }, text)
   find("stats").replaceChildren(
     item(`${r.rows.length.toLocaleString("en")} ${r.rows.length === 1 ? "row" : "rows"}`),
+    " · ",
     item(duration(s.elapsedMs), `${duration(ms)} until all was here, ${s.elapsedMs} ms in the engine, ${s.compileMs} ms to compile`),
+    " · ",
     item(`read ${count(s.readRows)} rows, ${bytes(s.readBytes)}`, `peak memory ${bytes(s.memoryBytes)}`),
     h("span", { id: "source" }),
   )
@@ -334,7 +337,7 @@ async function explain(show: boolean): Promise<void> {
     const from = e.tables.join(", ") || "no table"
     const source = document.getElementById("source")
     if (source) {
-      source.textContent = e.rollup ? `from rollup ${e.rollup}` : `from ${from}`
+      source.textContent = e.rollup ? ` · from rollup ${e.rollup}` : ` · from ${from}`
       source.title = e.rollup ? "Answered from a rollup, with the same result" : e.rollupWhyNot ? `No rollup: ${e.rollupWhyNot}` : ""
     }
     const field = (name: string, value: string) => h("div", {}, h("dt", {}, name), h("dd", {}, value))
@@ -432,6 +435,7 @@ async function load(): Promise<void> {
 }
 
 begin()
+busy(undefined)
 const runNow = openLink()
 if (fromFragment(location.hash) === undefined) editor.text = saved()
 void load()

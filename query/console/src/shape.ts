@@ -78,6 +78,9 @@ export function shape(kind: Kind, columns: Column[], rows: Cell[][], render?: Re
   const type = (i: number) => columns[i]?.type ?? ""
   const quantity = (i: number) => isNumeric(type(i)) || type(i) === "timespan"
   const line = overX.has(kind)
+  // make-series returns arrays instead of numbers.
+  const arrays = columns.map((c, i) => (c.type === "dynamic" && rows.some((row) => Array.isArray(row[i])) ? i : -1)).filter((i) => i >= 0)
+  if (arrays.length > 0 && !columns.some((_, i) => quantity(i))) return shape(kind, ...unpack(columns, rows, arrays), render)
 
   let x = named("xcolumn")[0] ?? -1
   if (x < 0) {
@@ -90,8 +93,6 @@ export function shape(kind: Kind, columns: Column[], rows: Cell[][], render?: Re
       if (firstLabel >= 0) x = firstLabel
     }
   }
-  const at = x
-  if (line && rows.some((row) => Array.isArray(row[at]))) return shape(kind, ...unpack(columns, rows, at), render)
 
   let y = named("ycolumns").filter((i) => i !== x)
   if (y.length === 0) y = columns.map((_, i) => i).filter((i) => i !== x && quantity(i))
@@ -192,18 +193,17 @@ function text(cell: Cell, type: string): string {
   return type === "datetime" && typeof cell === "string" ? time(cell) : full(cell)
 }
 
-// unpack makes rows of the arrays that make-series returns.
-function unpack(columns: Column[], rows: Cell[][], x: number): [Column[], Cell[][]] {
-  const sample = rows.find((row) => Array.isArray(row[x]))
-  const arrays = columns.map((_, i) => Array.isArray(sample?.[i]))
-  const kindOfItem = (i: number): string => {
-    const first = (sample?.[i] as Cell[]).find((v) => v !== null)
-    return typeof first === "number" ? "real" : !Number.isNaN(Date.parse(String(first))) ? "datetime" : "string"
-  }
+// unpack makes rows of the arrays in these columns.
+function unpack(columns: Column[], rows: Cell[][], arrays: number[]): [Column[], Cell[][]] {
   const flat: Cell[][] = []
   for (const row of rows) {
-    const length = Array.isArray(row[x]) ? (row[x] as Cell[]).length : 0
-    for (let k = 0; k < length; k++) flat.push(row.map((cell, i) => (arrays[i] && Array.isArray(cell) ? (cell[k] ?? null) : cell)))
+    const length = Math.max(...arrays.map((i) => (Array.isArray(row[i]) ? (row[i] as Cell[]).length : 0)))
+    for (let k = 0; k < length; k++) flat.push(row.map((cell, i) => (arrays.includes(i) && Array.isArray(cell) ? (cell[k] ?? null) : cell)))
   }
-  return [columns.map((c, i) => (arrays[i] ? { name: c.name, type: kindOfItem(i) } : c)), flat]
+  const itemType = (i: number): string => {
+    const first = flat.find((row) => row[i] !== null && row[i] !== undefined)?.[i]
+    if (typeof first === "number") return "real"
+    return typeof first === "string" && /^\d{4}-\d\d-\d\dT/.test(first) ? "datetime" : "string"
+  }
+  return [columns.map((c, i) => (arrays.includes(i) ? { name: c.name, type: itemType(i) } : c)), flat]
 }

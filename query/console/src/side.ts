@@ -44,6 +44,9 @@ export class SchemaTree {
   private readonly tree = h("ul", { role: "tree", class: "tree", "aria-label": "Tables" })
   private readonly filter = h("input", { type: "search", class: "filter", placeholder: "Find a table or column", "aria-label": "Find a table or column" })
 
+  // before are the tables that were open before a text narrowed the tree.
+  private before: HTMLElement[] | undefined
+
   constructor(
     place: HTMLElement,
     private readonly events: SideEvents,
@@ -86,9 +89,12 @@ export class SchemaTree {
     return item
   }
 
-  // narrow shows what has the text in its name or description.
+  // narrow shows what has the text in its name or description, and opens the
+  // tables where that is; without a text all is as it was before.
   private narrow(text: string): void {
-    for (const table of this.tree.children as Iterable<HTMLElement>) {
+    const all = [...this.tree.children] as HTMLElement[]
+    this.before ??= all.filter((table) => table.getAttribute("aria-expanded") === "true")
+    for (const table of all) {
       const group = table.querySelector<HTMLElement>("[role=group]")
       if (!group) continue
       const has = (e: HTMLElement, doc: boolean) => (e.dataset["name"] ?? "").toLowerCase().includes(text) || (doc && (e.dataset["doc"] ?? "").toLowerCase().includes(text))
@@ -100,8 +106,9 @@ export class SchemaTree {
         any ||= match
       }
       table.hidden = text !== "" && !own && !any
-      if (text !== "") table.setAttribute("aria-expanded", String(any))
+      table.setAttribute("aria-expanded", String(text === "" ? this.before.includes(table) : any))
     }
+    if (text === "") this.before = undefined
   }
 
   private key(event: KeyboardEvent): void {

@@ -26,7 +26,8 @@ export class Grid {
   private sort: Sort | undefined
   private widths: number[] = []
   private measured = 0
-  private at = { row: 0, column: 0 }
+  // The current cell; none before the table has been touched.
+  private at = { row: -1, column: 0 }
   private drawing = 0
 
   // opened is called when the user asks for one row.
@@ -36,7 +37,10 @@ export class Grid {
     this.element = h("div", { role: "grid", class: "grid", tabindex: 0, "aria-label": "Rows of the result" }, h("div", { role: "rowgroup", class: "grid-heads" }, this.head), this.body)
     this.element.addEventListener("scroll", () => this.schedule(), { passive: true })
     this.element.addEventListener("keydown", (event) => this.key(event))
-    this.element.addEventListener("focus", () => this.schedule())
+    this.element.addEventListener("focus", () => {
+      if (this.at.row < 0) this.at.row = 0
+      this.schedule()
+    })
     this.body.addEventListener("mousedown", (event) => this.press(event))
     this.body.addEventListener("dblclick", () => this.open())
     new ResizeObserver(() => this.schedule()).observe(this.element)
@@ -49,7 +53,7 @@ export class Grid {
     this.index = undefined
     this.sort = undefined
     this.measured = -1
-    this.at = { row: 0, column: 0 }
+    this.at = { row: document.activeElement === this.element ? 0 : -1, column: 0 }
     this.element.scrollTo(0, 0)
     this.grown()
   }
@@ -218,7 +222,7 @@ export class Grid {
   }
 
   private open(): void {
-    if (this.at.row < this.rows.length) this.opened(this.row(this.at.row), this.at.row)
+    if (this.at.row >= 0 && this.at.row < this.rows.length) this.opened(this.row(this.at.row), this.at.row)
   }
 
   // step goes to the next row or the one before, and opens it.
