@@ -2,7 +2,9 @@ package clickhouse
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ClickHouse/ch-go/proto"
 	"github.com/google/uuid"
@@ -126,7 +128,16 @@ func fill(v *query.Vector, values any) bool {
 			}
 		}
 		return ok
-	case plan.String, plan.Dynamic, plan.Decimal:
+	case plan.Dynamic:
+		ok := fillStrings(v, values)
+		for i, s := range v.Strings {
+			// JSON is UTF-8; a stored text need not be.
+			if !utf8.ValidString(s) {
+				v.Strings[i] = strings.ToValidUTF8(s, "\ufffd")
+			}
+		}
+		return ok
+	case plan.String, plan.Decimal:
 		return fillStrings(v, values)
 	}
 	return false

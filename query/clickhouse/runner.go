@@ -459,6 +459,10 @@ func (r *rows) translate(id string, err error) error {
 	return wrap(query.CodeInternal, "internal error; the log has the details under this query id")
 }
 
+// errThrowIf is ClickHouse's FUNCTION_THROW_IF_VALUE_IS_NON_ZERO, which assert()
+// becomes.
+const errThrowIf = 395
+
 // runtimeText says in plain words what data a query cannot work on. These
 // errors depend on values, so the compiler cannot know them.
 func runtimeText(e *ch.Exception) (string, bool) {
@@ -469,6 +473,9 @@ func runtimeText(e *ch.Exception) (string, bool) {
 		return "a decimal or datetime value leaves the range of its type", true
 	case e.Code == proto.ErrTooLargeArraySize, e.Code == proto.ErrTooLargeStringSize:
 		return "a string or array becomes too large", true
+	case e.Code == errThrowIf:
+		text, _, _ := strings.Cut(e.Message, ": while executing")
+		return "assertion failed: " + strings.TrimPrefix(text, "DB::Exception: "), true
 	}
 	return "", false
 }

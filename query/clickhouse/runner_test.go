@@ -128,6 +128,15 @@ func TestTypes(t *testing.T) {
 	if diff := cmp.Diff([][]string{{"x", "y"}}, got); diff != "" || err != nil {
 		t.Errorf("LowCardinality(Nullable): %v (-want +got):\n%s", err, diff)
 	}
+	got, err = all(r.Run(t.Context(), statement(`SELECT unhex('225BC32822'), unhex('C328')`,
+		query.Column{Name: "y", Type: plan.Dynamic}, query.Column{Name: "s", Type: plan.String})))
+	if diff := cmp.Diff([][]string{{"\"[\ufffd(\"", "\xc3("}}, got); diff != "" || err != nil {
+		t.Errorf("bytes that are not UTF-8: %v (-want +got):\n%s", err, diff)
+	}
+	got, err = all(r.Run(t.Context(), statement("SELECT 1 FROM numbers(2)")))
+	if diff := cmp.Diff([][]string{{}, {}}, got); diff != "" || err != nil {
+		t.Errorf("no columns: %v (-want +got):\n%s", err, diff)
+	}
 	if _, err = all(r.Run(t.Context(), statement("SELECT 'x'", query.Column{Name: "l", Type: plan.Long}))); code(err) != query.CodeInternal {
 		t.Errorf("a column of the wrong type: %v", err)
 	}
@@ -173,6 +182,7 @@ func TestLimits(t *testing.T) {
 		{"SELECT toInt64(length(groupArray(number))) FROM numbers(100000000)", query.Limits{MemoryBytes: 10 << 20}, query.CodeMemory},
 		{"SELECT toInt64(sum(number)) FROM numbers(100000000)", query.Limits{ReadRows: 1000}, query.CodeReadLimit},
 		{"SELECT toInt64(match(toString(number), concat('(', toString(number)))) FROM numbers(1)", query.Limits{}, query.CodeRuntime},
+		{"SELECT toInt64(throwIf(number = 0, 'too small')) FROM numbers(1)", query.Limits{}, query.CodeRuntime},
 		{"SELECT nonsense", query.Limits{}, query.CodeInternal},
 		{"SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')", query.Limits{}, query.CodeInternal},
 	} {
