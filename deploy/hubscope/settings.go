@@ -105,6 +105,7 @@ type hubSettings struct {
 	HelloTimeout     time.Duration `yaml:"hello_timeout"`
 	HandshakeTimeout time.Duration `yaml:"handshake_timeout"`
 	AuthTimeout      time.Duration `yaml:"auth_timeout"`
+	MetricInterval   time.Duration `yaml:"metric_interval"`
 	MaxConnections   int           `yaml:"max_connections"`
 	MaxPending       int           `yaml:"max_pending"`
 	Flood            floodSettings `yaml:"flood"`
@@ -192,7 +193,7 @@ func defaultSettings() Settings {
 		Hub: hubSettings{
 			Name: "demo", HostNames: []string{"localhost", "demo.localhost", "127.0.0.1"},
 			MQTT: "127.0.0.1:8883", HTTPS: "127.0.0.1:8443", Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-			HelloTimeout: hs.HelloTimeout, HandshakeTimeout: hs.Timeout, AuthTimeout: h.AuthTimeout,
+			HelloTimeout: hs.HelloTimeout, HandshakeTimeout: hs.Timeout, AuthTimeout: h.AuthTimeout, MetricInterval: h.SampleEvery,
 			MaxConnections: h.MaxConnections, MaxPending: h.MaxPending,
 			Flood: floodSettings{Burst: h.Flood.Burst, PerSecond: h.Flood.PerSecond, SampleEvery: h.Flood.SampleEvery,
 				Window: h.Flood.Window, MaxSources: h.Flood.MaxSources},
@@ -277,7 +278,7 @@ func (s *Settings) hubConfig() hub.Config {
 	return hub.Config{
 		Node: s.Node, DefaultHub: h.Name,
 		Handshake:   handshake.Config{HelloTimeout: h.HelloTimeout, Timeout: h.HandshakeTimeout, LibSSL: h.LibSSL},
-		AuthTimeout: h.AuthTimeout, MaxConnections: h.MaxConnections, MaxPending: h.MaxPending,
+		SampleEvery: h.MetricInterval, AuthTimeout: h.AuthTimeout, MaxConnections: h.MaxConnections, MaxPending: h.MaxPending,
 		Flood: hub.FloodConfig(h.Flood),
 	}
 }
