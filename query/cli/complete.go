@@ -151,7 +151,7 @@ func stage(text string, all []word) place {
 		case "(", "[", "{":
 			sub := w.text == "{"
 			if w.text == "(" && i > 0 {
-				sub = sub || opensQuery(all, *&top.pipe, i)
+				sub = sub || opensQuery(all, top.pipe, i)
 			}
 			levels = append(levels, level{i + 1, -1, sub})
 		case ")", "]", "}":
@@ -161,7 +161,11 @@ func stage(text string, all []word) place {
 		case "|":
 			top.pipe = i
 		case ";":
-			levels, statement = []level{{i + 1, -1, true}}, i+1
+			if len(levels) == 1 {
+				levels, statement = []level{{i + 1, -1, true}}, i+1
+			} else {
+				top.first, top.pipe = i+1, -1 // in a function's body
+			}
 		}
 	}
 	p := place{}
@@ -390,7 +394,8 @@ func (b *book) valuesOf(ctx context.Context, pipeline, column, begin string) []s
 	req := api.QueryRequest{
 		// A sample is enough to offer what is frequent, and is quick on any table.
 		Query: "declare query_parameters(begin: string);\n" + pipeline + "\n| where " + column + " startswith begin and isnotempty(" + column + ")" +
-			" | take 200000 | summarize hubscope_n = count() by " + column + " | top 50 by hubscope_n",
+			" | take 200000 | summarize hubscope_n = count() by " + column +
+			" | sort by hubscope_n desc, " + column + " asc | take 50",
 		Parameters: map[string]any{"begin": begin}, Start: b.since(), TimeoutSeconds: patience.Seconds(), MaxRows: manyValues,
 	}
 	answer, err := b.client.Query(ctx, req, nil)

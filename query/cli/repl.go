@@ -105,6 +105,7 @@ func (c *QueryCommand) prompt(ctx context.Context, sh *Shell, v view) error {
 	signal.Notify(interrupts, os.Interrupt)
 	defer signal.Stop(interrupts)
 	for ctx.Err() == nil {
+		p.makeRoom()
 		text, err := p.line.Readline()
 		switch {
 		case errors.Is(err, readline.ErrInterrupt):
@@ -123,6 +124,16 @@ func (c *QueryCommand) prompt(ctx context.Context, sh *Shell, v view) error {
 		}
 	}
 	return nil
+}
+
+// makeRoom scrolls until there are rows below the cursor. Without asking the
+// terminal where the cursor is, which cursor-position-probe would, the editor
+// must not reach the last row.
+func (p *prompt) makeRoom() {
+	_, height, err := term.GetSize(int(os.Stdout.Fd()))
+	if rows := min(height/3, 12); err == nil && rows > 0 {
+		fmt.Fprintf(p.sh.Out, "%s\x1b[%dA", strings.Repeat("\n", rows), rows)
+	}
 }
 
 // historyFile is where lines are remembered, made when it is missing.
@@ -291,6 +302,7 @@ func (p *prompt) explain(ctx context.Context, text string) error {
 			fmt.Fprintf(p.sh.Out, "%s %s\n", p.style(bold, fmt.Sprintf("%-8s", name)), value)
 		}
 	}
+	label("sql", x.SQL) // the longest first, or what is short scrolls away
 	label("tables", strings.Join(x.Tables, ", "))
 	label("rollup", x.Rollup)
 	if x.Rollup == "" && x.RollupWhyNot != "" {
@@ -299,7 +311,6 @@ func (p *prompt) explain(ctx context.Context, text string) error {
 	if x.EstimatedRows >= 0 {
 		label("reads", "about "+plural(x.EstimatedRows, "row"))
 	}
-	label("sql", x.SQL)
 	return nil
 }
 

@@ -72,6 +72,7 @@ func hubscope() int {
 // stack is a query service with all it needs, for the scripts.
 type stack struct {
 	url  string
+	dsn  string // of ClickHouse, for a look behind
 	js   jetstream.JetStream
 	feed *countedFeed
 }
@@ -199,7 +200,7 @@ func start(t *testing.T) *stack {
 	server := httptest.NewServer(service)
 	t.Cleanup(server.Close)
 	t.Cleanup(service.Close)
-	return &stack{url: server.URL, js: js, feed: counted}
+	return &stack{url: server.URL, dsn: ch.DSN(), js: js, feed: counted}
 }
 
 // publish stores the events of a JSON file in the stream.
@@ -207,8 +208,15 @@ func (s *stack) publish(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: publish FILE")
 	}
-	msg := &nats.Msg{Subject: "hubscope.events.0.test", Header: nats.Header{"Content-Type": {ingest.ContentTypeJSON}}, Data: []byte(ts.ReadFile(args[0]))}
-	ts.Check(func() error { _, err := s.js.PublishMsg(context.Background(), msg); return err }())
+	ts.Check(s.store(ts.ReadFile(args[0])))
+}
+
+// store puts events, as JSON, into the stream.
+func (s *stack) store(events string) error {
+	_, err := s.js.PublishMsg(context.Background(), &nats.Msg{
+		Subject: "hubscope.events.0.test", Header: nats.Header{"Content-Type": {ingest.ContentTypeJSON}}, Data: []byte(events),
+	})
+	return err
 }
 
 // following waits until so many follow the events.

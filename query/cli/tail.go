@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -390,7 +391,8 @@ func (l *lines) why(get func(string) string) string {
 			}
 		}
 		if n := get("Messages"); n != "" && n != "0" {
-			add(n + " messages")
+			count, _ := strconv.ParseInt(n, 10, 64) // a long column
+			add(plural(count, "message"))
 		}
 	default:
 		description := get("ResultDescription")

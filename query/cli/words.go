@@ -135,12 +135,16 @@ func complete(s string) bool {
 	if len(list) == 0 || list[len(list)-1].text != ";" {
 		return false
 	}
-	first := true
+	first, depth := true, 0
 	statement := ""
 	for _, w := range list[:len(list)-1] {
 		switch {
 		case w.kind == wordComment:
-		case w.text == ";":
+		case w.text == "{":
+			depth++
+		case w.text == "}":
+			depth--
+		case w.text == ";" && depth == 0:
 			first = true
 		case first:
 			statement, first = w.text, false
