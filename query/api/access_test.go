@@ -50,7 +50,7 @@ var everyRoute = []struct{ method, path, body string }{
 	{"POST", "/api/v1/query?format=csv", `{"query":"print 1"}`}, {"POST", "/api/v1/validate", `{"query":"print 1"}`},
 	{"POST", "/api/v1/explain", `{"query":"print 1"}`}, {"GET", "/api/v1/schema", ""}, {"GET", "/api/v1/functions", ""},
 	{"DELETE", "/api/v1/queries/none", ""}, {"GET", "/api/v1/tail", ""}, {"POST", "/api/v1/tail", `{"query":"Connections"}`},
-	{"GET", "/metrics", ""}, {"GET", "/", ""}, {"GET", "/nowhere", ""},
+	{"GET", "/metrics", ""}, {"GET", "/nowhere", ""},
 	{"POST", "/v1/rest/query", `{"csl":"print 1"}`}, {"POST", "/v2/rest/query", `{"csl":"print 1"}`}, {"POST", "/v1/rest/mgmt", `{"csl":".show tables"}`},
 	{"POST", "/v1/workspaces/w/query", `{"query":"print 1"}`}, {"GET", "/v1/workspaces/w/query?query=print+1", ""},
 	{"POST", "/v1/subscriptions/s/resourceGroups/g/query", `{"query":"print 1"}`}, {"POST", "/v1/$batch", `{"requests":[{"id":"1","body":{"query":"print 1"}}]}`},
@@ -100,7 +100,8 @@ func TestTokens(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/healthz", "/readyz"} {
+	// The console's page is no secret: it asks for a token when the API does.
+	for _, path := range []string{"/healthz", "/readyz", "/", "/plain", "/assets/plain.js"} {
 		if status, _, body := send(t, "GET", url+path, ""); status != 200 {
 			t.Errorf("%s without a token: %d %s", path, status, body)
 		}
@@ -109,7 +110,7 @@ func TestTokens(t *testing.T) {
 		t.Errorf("auth/metadata: %d %s", status, body)
 	}
 	// A browser asks for a password, which is the token.
-	if _, header, _ := send(t, "GET", url+"/", "", "Accept", "text/html"); len(header.Values("WWW-Authenticate")) != 2 {
+	if _, header, _ := send(t, "GET", url+"/metrics", "", "Accept", "text/html"); len(header.Values("WWW-Authenticate")) != 2 {
 		t.Errorf("a browser is challenged with %q", header.Values("WWW-Authenticate"))
 	}
 
@@ -365,7 +366,7 @@ func TestAccessFile(t *testing.T) {
 func TestPagesOfOthers(t *testing.T) {
 	url := serve(t, nil, Config{})
 	for _, r := range everyRoute {
-		if r.path == "/" || r.path == "/metrics" || r.path == "/nowhere" {
+		if r.path == "/metrics" || r.path == "/nowhere" {
 			continue
 		}
 		status, header, _ := send(t, r.method, url+r.path, r.body, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors", "Origin", "http://other.example")

@@ -131,10 +131,11 @@ func (s *Server) routes() {
 	}
 	page := console.New()
 	for _, pattern := range console.Paths {
-		s.mux.Handle(pattern, s.handle(func(w http.ResponseWriter, r *http.Request) error {
+		// The page is no secret: it asks for a token when the API wants one.
+		s.mux.Handle(pattern, s.handleOpen(func(w http.ResponseWriter, r *http.Request) error {
 			page.ServeHTTP(w, r)
 			return nil
-		}))
+		}, writeError))
 	}
 	s.kustoRoutes()
 	s.monitorRoutes()
