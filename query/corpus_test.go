@@ -46,15 +46,23 @@ func with(t testing.TB, names ...string) *plan.Catalog {
 // bind compiles a query, with an open table for every name that no table has.
 func bind(t testing.TB, text string) (*plan.Plan, kql.Errors) {
 	t.Helper()
+	_, p, errs := openFor(t, text)
+	return p, errs
+}
+
+// openFor does the same, and returns the catalog as well.
+func openFor(t testing.TB, text string) (*plan.Catalog, *plan.Plan, kql.Errors) {
+	t.Helper()
 	tree, errs := kql.Parse(text)
 	if len(errs) > 0 {
-		return nil, errs
+		return nil, nil, errs
 	}
 	var open []string
 	// As where the places that externaldata names are allowed.
 	opt := plan.Options{External: func(string) ([]byte, error) { return nil, nil }}
 	for {
-		p, errs := plan.Bind(tree, with(t, open...), opt)
+		cat := with(t, open...)
+		p, errs := plan.Bind(tree, cat, opt)
 		added := false
 		for _, e := range errs {
 			name, ok := strings.CutPrefix(e.Message, `no table or view "`)
@@ -65,7 +73,7 @@ func bind(t testing.TB, text string) (*plan.Plan, kql.Errors) {
 			}
 		}
 		if !added {
-			return p, errs
+			return cat, p, errs
 		}
 	}
 }

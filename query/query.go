@@ -104,6 +104,7 @@ const (
 	CodeTimeout     Code = "Timeout"           // the time limit was reached
 	CodeMemory      Code = "MemoryLimit"       // the memory limit was reached
 	CodeReadLimit   Code = "ReadLimit"         // more rows than allowed would be read
+	CodeComplex     Code = "QueryTooComplex"   // the query is too long or too deep for the engine
 	CodeCanceled    Code = "Canceled"          // by the caller
 	CodeUnavailable Code = "EngineUnavailable" // ClickHouse does not answer
 	CodeRuntime     Code = "RuntimeError"      // the query met data it cannot work on

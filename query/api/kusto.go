@@ -590,7 +590,7 @@ func kustoErrorOf(e *Error, status int) kustoErrorBody {
 		k.Code, k.Type = "LimitsExceeded", "Kusto.Data.Exceptions.KustoServicePartialQueryFailureLimitsExceededException"
 	case e.Code == string(query.CodeTimeout):
 		k.Code, k.Type, k.Permanent = "E_QUERY_TIMEOUT", "Kusto.Data.Exceptions.KustoServiceTimeoutException", false
-	case e.Code == string(query.CodeRuntime):
+	case e.Code == string(query.CodeRuntime), e.Code == string(query.CodeComplex):
 		k.Code = "BadRequest_QueryRuntimeError"
 	case status == http.StatusUnauthorized:
 		k.Code, k.Type = "Unauthorized", "Kusto.Data.Exceptions.KustoRequestDeniedException"

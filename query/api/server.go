@@ -311,7 +311,7 @@ func statusOf(code query.Code) int {
 	switch code {
 	case query.CodeTimeout:
 		return http.StatusGatewayTimeout
-	case query.CodeMemory, query.CodeReadLimit, query.CodeRuntime:
+	case query.CodeMemory, query.CodeReadLimit, query.CodeRuntime, query.CodeComplex:
 		return http.StatusBadRequest
 	case query.CodeCanceled:
 		return 499 // client closed request

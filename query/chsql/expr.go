@@ -95,22 +95,44 @@ func (g *gen) test(x plan.Expr) val {
 		return g.boolean(g.expr(x))
 	}
 	switch b.Op {
-	case kql.OpAnd:
-		l, r := g.test(b.X), g.test(b.Y)
-		return cond(l.null || r.null, andOperand(l)+" AND "+andOperand(r))
-	case kql.OpOr:
-		l, r := g.test(b.X), g.test(b.Y)
-		return cond(l.null || r.null, orOperand(l)+" OR "+orOperand(r))
+	case kql.OpAnd, kql.OpOr:
+		return chain(b, g.test)
 	case kql.OpEq, kql.OpNe:
 		return g.equality(b, true)
 	}
 	return g.boolean(g.expr(x))
 }
 
-// andOperand and orOperand write an operand of AND and OR. Conditions are
-// parenthesised when they are operations of lower or equal rank.
-func andOperand(v val) string { return v.s() }
-func orOperand(v val) string  { return v.s() }
+// chain writes a chain of and, or of or, as one: the engine takes long ones, but
+// no deep ones.
+func chain(b *plan.Binary, operand func(plan.Expr) val) val {
+	var list []plan.Expr
+	op := b.Op
+	var x plan.Expr = b
+	for {
+		b, ok := x.(*plan.Binary)
+		if !ok || b.Op != op {
+			break
+		}
+		list = append(list, b.Y)
+		x = b.X
+	}
+	text := " AND "
+	if op == kql.OpOr {
+		text = " OR "
+	}
+	first := operand(x)
+	null := first.null
+	var sb strings.Builder
+	sb.WriteString(first.s())
+	for i := len(list) - 1; i >= 0; i-- {
+		v := operand(list[i])
+		null = null || v.null
+		sb.WriteString(text)
+		sb.WriteString(v.s())
+	}
+	return cond(null, sb.String())
+}
 
 func isAnd(b *plan.Binary) bool { return b.Op == kql.OpAnd }
 
@@ -131,12 +153,7 @@ func (g *gen) unary(x *plan.Unary) val {
 func (g *gen) binary(x *plan.Binary) val {
 	switch x.Op {
 	case kql.OpAnd, kql.OpOr:
-		l, r := g.boolean(g.expr(x.X)), g.boolean(g.expr(x.Y))
-		op := " AND "
-		if x.Op == kql.OpOr {
-			op = " OR "
-		}
-		return cond(l.null || r.null, l.s()+op+r.s())
+		return chain(x, func(x plan.Expr) val { return g.boolean(g.expr(x)) })
 	case kql.OpEq, kql.OpNe:
 		return g.equality(x, false)
 	case kql.OpLt, kql.OpLe, kql.OpGt, kql.OpGe:

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -132,6 +133,11 @@ func (r *Runner) settings(s query.Statement) []ch.Setting {
 		// One more than allowed shows that there were more.
 		add("limit", strconv.FormatInt(n+1, 10))
 	}
+	// The compiler bounds what a text may become; the engine's own bounds are for
+	// what people write by hand.
+	add("max_query_size", "67108864")
+	add("max_ast_elements", "2000000")
+	add("max_expanded_ast_elements", "2000000")
 	// Plain strings instead of dictionaries, also where the type would be
 	// LowCardinality(Nullable(String)), which the driver does not know.
 	add("low_cardinality_allow_in_native_format", "0")
@@ -154,7 +160,12 @@ const nowFormat = "2006-01-02 15:04:05.0000000"
 
 // Run implements [query.Runner].
 func (r *Runner) Run(ctx context.Context, s query.Statement) (query.Rows, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	limit := s.Limits.Time + 2*time.Second
+	if s.Limits.Time <= 0 {
+		limit = math.MaxInt64
+	}
+	// The engine looks at its clock between blocks only, and not while it plans.
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	rows := &rows{
 		columns: s.Columns, limits: s.Limits, progress: s.Progress, start: time.Now(), cancel: cancel,
 		blocks: make(chan *query.Batch), next: make(chan struct{}), done: make(chan struct{}),
@@ -431,7 +442,7 @@ func (r *rows) translate(id string, err error) error {
 		return wrap(query.CodeCanceled, "the query was canceled")
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return wrap(query.CodeTimeout, "the query took longer than its time limit")
+		return wrap(query.CodeTimeout, "the query took longer than its time limit of "+r.limits.Time.String()+"; narrow the time range or filter earlier")
 	}
 	e, ok := ch.AsException(err)
 	if !ok {
@@ -456,12 +467,26 @@ func (r *rows) translate(id string, err error) error {
 	if text, ok := runtimeText(e); ok {
 		return wrap(query.CodeRuntime, text)
 	}
+	if tooComplex(e) {
+		return wrap(query.CodeComplex, "the query is too long or nested too deeply for the storage engine; split it, or put long lists into a datatable or externaldata")
+	}
 	return wrap(query.CodeInternal, "internal error; the log has the details under this query id")
 }
 
 // errThrowIf is ClickHouse's FUNCTION_THROW_IF_VALUE_IS_NON_ZERO, which assert()
 // becomes.
 const errThrowIf = 395
+
+// tooComplex says whether the engine refused to look at a statement as large as
+// this one.
+func tooComplex(e *ch.Exception) bool {
+	switch e.Code {
+	case proto.ErrTooDeepAst, proto.ErrTooBigAst, proto.ErrTooDeepRecursion, proto.ErrTooManyColumns, proto.ErrTooDeepSubqueries:
+		return true
+	}
+	return strings.Contains(e.Message, "Max query size exceeded") || strings.Contains(e.Message, "Query tree is too big") ||
+		strings.Contains(e.Message, "too many elements")
+}
 
 // runtimeText says in plain words what data a query cannot work on. These
 // errors depend on values, so the compiler cannot know them.

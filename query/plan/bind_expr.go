@@ -278,11 +278,29 @@ var opText = map[kql.Op]string{
 }
 
 func (b *binder) binary(e *kql.Binary) Expr {
-	if _, ok := e.X.(*kql.Star); ok {
-		return b.anyColumn(e)
+	// A chain of operators grows to the left, by as many as a list has elements: it
+	// is no nesting.
+	chain := []*kql.Binary{e}
+	for {
+		left, ok := e.X.(*kql.Binary)
+		if !ok {
+			break
+		}
+		e = left
+		chain = append(chain, e)
 	}
-	x, y := b.expr(e.X), b.expr(e.Y)
-	return b.op(e.Op, x, y, e.OpAt)
+	var x Expr
+	if _, ok := e.X.(*kql.Star); ok {
+		x = b.anyColumn(e)
+		chain = chain[:len(chain)-1]
+	} else {
+		x = b.expr(e.X)
+	}
+	for i := len(chain) - 1; i >= 0; i-- {
+		y := b.expr(chain[i].Y)
+		x = b.op(chain[i].Op, x, y, chain[i].OpAt)
+	}
+	return x
 }
 
 // op makes the bound form of X op Y.
