@@ -72,7 +72,10 @@ func errorCode(t *testing.T, body string) string {
 
 func TestTokens(t *testing.T) {
 	a, file := access(t)
-	url := serve(t, openRunner(t), Config{Access: a, Metrics: http.NotFoundHandler()})
+	url := serve(t, openRunner(t), Config{Access: a, Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		w.WriteHeader(http.StatusOK)
+	})})
 	if status, _, body := send(t, "POST", url+"/api/v1/query", `{"query":"print 1"}`); status != 200 {
 		t.Fatalf("before there is a token: %d %s", status, body)
 	}
@@ -117,7 +120,7 @@ func TestTokens(t *testing.T) {
 	admin := add(t, file, Grant{Name: "ops", Role: Admin})
 	waitFor(t, "the admin is let in", func() bool {
 		status, _, _ := send(t, "GET", url+"/metrics", "", "Authorization", "Bearer "+admin)
-		return status == 404 // of the handler above
+		return status == 200
 	})
 	soon := time.Now().Add(-time.Minute)
 	late := add(t, file, Grant{Name: "late", Role: Reader, Expires: &soon})

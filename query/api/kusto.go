@@ -34,9 +34,9 @@ func (s *Server) kustoRoutes() {
 		"POST /v1/rest/query": s.kustoV1,
 		"POST /v1/rest/mgmt":  s.kustoMgmt,
 	} {
-		s.mux.Handle(pattern, s.handleWith(withKustoIDs(h), writeKustoError))
+		s.route(pattern, s.handleWith(withKustoIDs(h), writeKustoError))
 	}
-	s.mux.Handle("GET /v1/rest/auth/metadata", s.handleOpen(func(w http.ResponseWriter, r *http.Request) error {
+	s.route("GET /v1/rest/auth/metadata", s.handleOpen(func(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNotFound) // with an empty body: the Go client reads any other as JSON
 		return nil
 	}, writeKustoError))

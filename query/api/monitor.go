@@ -29,9 +29,9 @@ func (s *Server) monitorRoutes() {
 		"POST /v1/workspaces/{id}/query", "GET /v1/workspaces/{id}/query",
 		"POST /v1/subscriptions/{path...}", "GET /v1/subscriptions/{path...}",
 	} {
-		s.mux.Handle(pattern, one)
+		s.route(pattern, one)
 	}
-	s.mux.Handle("POST /v1/$batch", s.handleWith(s.monitorBatch, writeMonitorError))
+	s.route("POST /v1/$batch", s.handleWith(s.monitorBatch, writeMonitorError))
 }
 
 // monitorRequest is the body of a query.

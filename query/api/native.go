@@ -210,8 +210,8 @@ func (s *Server) cancel(w http.ResponseWriter, r *http.Request) error {
 
 // document is a body that does not change while the service runs.
 type document struct {
-	schema, functions         []byte
-	schemaETag, functionsETag string
+	schema, functions, openapi             []byte
+	schemaETag, functionsETag, openapiETag string
 }
 
 // describe makes the bodies of /schema and /functions.
@@ -236,6 +236,7 @@ func (s *Server) describe() *document {
 	d := &document{}
 	d.schema, d.schemaETag = tagged(schema)
 	d.functions, d.functionsETag = tagged(functions)
+	d.openapi, d.openapiETag = tagged(openapi(s.config.Version))
 	return d
 }
 

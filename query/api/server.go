@@ -63,8 +63,10 @@ type Server struct {
 	engine *query.Engine
 	config Config
 	mux    *http.ServeMux
-	schema func() *document
-	tails  atomic.Int64
+	// patterns are the routes of the API.
+	patterns []string
+	schema   func() *document
+	tails    atomic.Int64
 	// closing is closed when the server is about to stop.
 	closing chan struct{}
 	close   func()
@@ -114,14 +116,15 @@ func (s *Server) routes() {
 		"POST /api/v1/tail":           s.tail,
 		"GET /api/v1/schema":          s.serveSchema,
 		"GET /api/v1/functions":       s.serveFunctions,
+		"GET /api/v1/openapi.json":    s.serveOpenAPI,
 	} {
-		s.mux.Handle(pattern, s.handle(h))
+		s.route(pattern, s.handle(h))
 	}
 	// Probes have no tokens.
-	s.mux.Handle("GET /healthz", s.handleOpen(s.healthz, writeError))
-	s.mux.Handle("GET /readyz", s.handleOpen(s.readyz, writeError))
+	s.route("GET /healthz", s.handleOpen(s.healthz, writeError))
+	s.route("GET /readyz", s.handleOpen(s.readyz, writeError))
 	if s.config.Metrics != nil {
-		s.mux.Handle("GET /metrics", s.handle(func(w http.ResponseWriter, r *http.Request) error {
+		s.route("GET /metrics", s.handle(func(w http.ResponseWriter, r *http.Request) error {
 			if err := onlyAdmin(r); err != nil {
 				return err
 			}
@@ -139,6 +142,12 @@ func (s *Server) routes() {
 	}
 	s.kustoRoutes()
 	s.monitorRoutes()
+}
+
+// route adds a route of the API, which openapi.yaml describes.
+func (s *Server) route(pattern string, h http.Handler) {
+	s.patterns = append(s.patterns, pattern)
+	s.mux.Handle(pattern, h)
 }
 
 // ServeHTTP answers a request; what no route knows is answered with an error

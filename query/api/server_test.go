@@ -123,6 +123,11 @@ func send(t testing.TB, method, url, body string, header ...string) (int, http.H
 	if err != nil {
 		t.Fatal(err)
 	}
+	document, err := openapiDocument()
+	if err != nil {
+		t.Fatal(err)
+	}
+	document.check(t, req, res.StatusCode, res.Header, string(b))
 	return res.StatusCode, res.Header, string(b)
 }
 
