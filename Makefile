@@ -19,10 +19,10 @@ CONSOLE := $(if $(shell command -v npm),query/console/dist/index.html)
 TEST_TIMEOUT ?= 20m
 FUZZ_TIME ?= 60s
 
-.PHONY: help up build test race lint fmt bench fuzz clean
+.PHONY: help up build test race lint fmt bench fuzz screenshot clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: build $(ENGINE) ## run the whole stack with a live demo fleet (Ctrl-C stops it)
 	@bin/hubscope up --demo $(UP_FLAGS)
@@ -58,6 +58,9 @@ fuzz: $(ENGINE) ## run every fuzz target for FUZZ_TIME (60s)
 	  for target in $$(go test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
 	    echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZ_TIME) "$$pkg"; \
 	  done; done
+
+screenshot: $(CONSOLE) ## make the README's pictures of the console of the stack that runs (QUERY_URL)
+	node query/console/e2e/screenshot.mjs $(or $(QUERY_URL),http://127.0.0.1:7070) query/console
 
 clean: ## remove what make has built and installed (not hubscope-data)
 	rm -rf bin .stamp query/console/dist/* $(addsuffix /node_modules,$(NPM_FOLDERS))

@@ -12,17 +12,31 @@ process.chdir(path.dirname(fileURLToPath(import.meta.url)))
 const out = "dist"
 for (const name of await readdir(out)) if (name !== ".gitignore") await rm(path.join(out, name), { recursive: true })
 
-// Monaco makes all its style elements in one function. They get the nonce of
-// the page's policy there; a Monaco without that line must not go unnoticed.
-const nonce = {
-  name: "nonce",
+// What is changed in Monaco: one line each. A Monaco without that line must not
+// go unnoticed.
+const patches = [
+  {
+    // All style elements are made here. They get the nonce of the page's policy.
+    file: "vs/base/browser/dom.js",
+    line: "const style = document.createElement('style');",
+    by: "const style = document.createElement('style'); style.nonce = document.getElementById('main-script').nonce;",
+  },
+  {
+    // By the next frame the list may have got another content, without focus.
+    file: "vs/editor/contrib/suggest/browser/suggestWidget.js",
+    line: "this._details.widget.renderItem(this._list.getFocusedElements()[0], this._explainMode);",
+    by: "if (this._list.getFocusedElements().length > 0) this._details.widget.renderItem(this._list.getFocusedElements()[0], this._explainMode);",
+  },
+]
+const patch = {
+  name: "patch",
   setup(b) {
-    b.onLoad({ filter: /monaco-editor\/esm\/vs\/base\/browser\/dom\.js$/ }, async (args) => {
-      const line = "const style = document.createElement('style');"
-      const text = await readFile(args.path, "utf8")
-      const parts = text.split(line)
-      if (parts.length !== 2) throw new Error("monaco-editor makes its style elements elsewhere: see console.go on the policy")
-      return { contents: parts.join(line + " style.nonce = document.getElementById('main-script').nonce;"), loader: "js" }
+    b.onLoad({ filter: /monaco-editor\/esm\/vs\/.*\.js$/ }, async (args) => {
+      const p = patches.find((p) => args.path.endsWith("/monaco-editor/esm/" + p.file))
+      if (!p) return undefined
+      const parts = (await readFile(args.path, "utf8")).split(p.line)
+      if (parts.length !== 2) throw new Error(`${p.file} has not the line that is to be changed: ${p.line}`)
+      return { contents: parts.join(p.by), loader: "js" }
     })
   },
 }
@@ -40,7 +54,7 @@ const common = {
   metafile: true,
   logLevel: "warning",
   loader: { ".ttf": "file", ".svg": "file" },
-  plugins: [nonce],
+  plugins: [patch],
 }
 
 // made returns the file that an entry point has become.

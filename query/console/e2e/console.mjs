@@ -47,7 +47,7 @@ const tests = {
     const known = new Set(functions.map((f) => f.name))
     await c.type("print x = ")
     await c.page.keyboard.press("Control+Space")
-    await c.page.waitForSelector(".suggest-widget.visible .codicon-symbol-function, .suggest-widget.visible .codicon-symbol-method")
+    await c.page.waitForSelector(".suggest-widget.visible .monaco-list-row >> text=/^abs/")
     const offered = new Set()
     for (let i = 0; i < 40; i++) {
       const labels = await c.page.evaluate(() => [...document.querySelectorAll(".suggest-widget .monaco-list-row")].filter((r) => !r.querySelector(".codicon-symbol-keyword")).map((r) => r.querySelector(".label-name").textContent))

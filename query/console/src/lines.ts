@@ -58,7 +58,7 @@ export function drawLines(kind: Kind, data: Shape, place: HTMLElement, logarithm
           width: scatter ? 0 : 1.5,
           spanGaps: true,
           ...(scatter && { paths: () => null }),
-          ...(area && { fill: (colors[i] ?? text) + (stacked ? "cc" : "26") }),
+          ...(area && { fill: (colors[i] ?? text) + (stacked ? "" : "26") }),
           points: { show: scatter || few(data.series[i]?.values ?? []), size: scatter ? 6 : 5, fill: colors[i] ?? text, width: 0 },
         }),
       ),

@@ -249,7 +249,7 @@ function registerFeatures(client: (uri: monaco.Uri) => Promise<Client>, schema: 
     const fn = known.get(call ?? label)
     const column = columns.get(label)
     const table = tables.get(label)
-    let group = 5
+    let group: number
     if (s.kind === kinds.Function) {
       group = 0
       s.kind = kinds.Field
@@ -270,7 +270,8 @@ function registerFeatures(client: (uri: monaco.Uri) => Promise<Client>, schema: 
     } else if (s.kind === kinds.Field && call !== undefined && !types.has(call)) {
       return false
     } else {
-      group = 3
+      // Words are operators and the like; brackets and literals come last.
+      group = /^[\w-]+$/.test(label) ? 3 : 5
       s.kind = kinds.Keyword
       // The first paragraph is enough; the rest has links that lead out.
       const text = typeof s.documentation === "object" ? s.documentation.value : ""

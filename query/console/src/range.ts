@@ -73,7 +73,8 @@ export class RangePicker {
     form.addEventListener("submit", (event) => {
       event.preventDefault()
       const iso = (input: HTMLInputElement) => (input.value ? new Date(input.value + "Z").toISOString() : "")
-      this.pick({ from: iso(this.from), to: iso(this.to) })
+      const [from, to] = [iso(this.from), iso(this.to)]
+      this.pick(from || to ? { from, to } : "query")
     })
     this.panel.append(this.list, form)
     this.panel.addEventListener("toggle", (event) => {
