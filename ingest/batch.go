@@ -56,6 +56,8 @@ type batchColumn struct {
 	values  []byte   // distinct values, as they go on the wire
 	spans   []span   // where each stands in values
 	slots   []uint16 // hash table of keys, at most half full
+	last    string   // the newest string, and
+	key     uint16   // the newest key
 	keys    []uint16 // for each event its value's number plus one, 0 for none
 	numbers []int64
 	guids   []byte
@@ -101,7 +103,10 @@ func (b *Batch) Reset() {
 	b.events, b.values = 0, 0
 	for i := range b.columns {
 		c := &b.columns[i]
-		clear(c.slots)
+		if len(c.spans) > 0 {
+			clear(c.slots)
+			c.last = ""
+		}
 		c.values, c.spans, c.keys, c.numbers, c.guids = c.values[:0], c.spans[:0], c.keys[:0], c.numbers[:0], c.guids[:0]
 	}
 }
@@ -120,10 +125,12 @@ func (b *Batch) Add(e *Event) {
 		switch {
 		case c.str != nil:
 			if s := *c.str(e); s != "" {
-				if col.repeats(row, s) {
-					continue
+				// Much is the same constant as in the event before.
+				if s != col.last {
+					b.values += put(col, maphash.String(b.seed, s), s)
+					col.last = s
 				}
-				b.values += put(col, row, maphash.String(b.seed, s), s)
+				col.keys = append(fill(col.keys, row), col.key)
 			}
 		case c.long != nil:
 			if v := *c.long(e); v != 0 {
@@ -136,7 +143,8 @@ func (b *Batch) Add(e *Event) {
 		case c.list != nil:
 			if list := *c.list(e); len(list) > 0 {
 				b.scratch = appendList(b.scratch[:0], protowire.Number(c.Field), list)
-				b.values += put(col, row, maphash.Bytes(b.seed, b.scratch), b.scratch)
+				b.values += put(col, maphash.Bytes(b.seed, b.scratch), b.scratch)
+				col.keys = append(fill(col.keys, row), col.key)
 			}
 		case c.time != nil:
 			if v := Ticks(*c.time(e)); v != 0 {
@@ -163,24 +171,9 @@ func (c *batchColumn) putNumber(row int, v int64) {
 	c.numbers = append(fill(c.numbers, row), v)
 }
 
-// repeats adds the value of the event before if it is s.
-func (c *batchColumn) repeats(row int, s string) bool {
-	if len(c.keys) == 0 {
-		return false
-	}
-	k := c.keys[len(c.keys)-1]
-	if k == 0 {
-		return false
-	}
-	if at := &c.spans[k-1]; string(c.values[at.start:at.end]) != s {
-		return false
-	}
-	c.keys = append(fill(c.keys, row), k)
-	return true
-}
-
-// put adds a value with its hash, and returns the bytes it took.
-func put[S string | []byte](c *batchColumn, row int, hash uint64, s S) (size int) {
+// put finds the key of a value with its hash, or adds it. It returns the bytes
+// that took.
+func put[S string | []byte](c *batchColumn, hash uint64, s S) (size int) {
 	if 2*len(c.spans) >= len(c.slots) {
 		c.slots = make([]uint16, max(32, 2*len(c.slots)))
 		for i := range c.spans {
@@ -191,7 +184,7 @@ func put[S string | []byte](c *batchColumn, row int, hash uint64, s S) (size int
 	for slot := hash & mask; c.slots[slot] != 0; slot = (slot + 1) & mask {
 		k := c.slots[slot]
 		if at := &c.spans[k-1]; at.hash == hash && string(c.values[at.start:at.end]) == string(s) {
-			c.keys = append(fill(c.keys, row), k)
+			c.key = k
 			return 0
 		}
 	}
@@ -201,9 +194,8 @@ func put[S string | []byte](c *batchColumn, row int, hash uint64, s S) (size int
 	start := len(c.values)
 	c.values = append(c.values, s...)
 	c.spans = append(c.spans, span{hash, start, len(c.values)})
-	k := uint16(len(c.spans))
-	*c.slot(hash) = k
-	c.keys = append(fill(c.keys, row), k)
+	c.key = uint16(len(c.spans))
+	*c.slot(hash) = c.key
 	return len(c.values) - before
 }
 
