@@ -24,6 +24,7 @@ type deviceQuery struct {
 	columns []column // nil for *
 	count   string   // name of the count; empty when it is no count
 	where   condition
+	twins   bool // it looks into tags or properties, or at a twin's version
 }
 
 type column struct {
@@ -77,10 +78,14 @@ func parseDeviceQuery(text string) (*deviceQuery, error) {
 	if err := p.scan(text); err != nil {
 		return nil, err
 	}
+	twins := slices.ContainsFunc(p.tokens, func(t queryToken) bool {
+		return t.kind == 'w' && slices.Contains([]string{"tags", "properties", "etag", "version"}, strings.ToLower(t.text))
+	})
 	q, err := p.query()
 	if err != nil {
 		return nil, err
 	}
+	q.twins = twins
 	return q, nil
 }
 

@@ -669,9 +669,12 @@ func (s *service) query(r *http.Request, hub *Hub, h http.Header) (int, any, err
 		h.Set("x-ms-item-type", "raw")
 		return http.StatusOK, []map[string]int64{{q.count: n}}, err
 	}
-	twins, err := s.Registry.twins(r.Context(), hub.Name)
-	if err != nil {
-		return 0, nil, err
+	// Most queries are about the devices: then only the twins of rows are read.
+	var twins map[string]Record
+	if q.twins {
+		if twins, err = s.Registry.twins(r.Context(), hub.Name); err != nil {
+			return 0, nil, err
+		}
 	}
 	rows := []any{}
 	itemType := "Twin"
@@ -686,6 +689,16 @@ func (s *service) query(r *http.Request, hub *Hub, h http.Header) (int, any, err
 				return 0, nil, err
 			}
 			if q.matches(fields) {
+				if !q.twins {
+					twin, err := s.Registry.Twin(r.Context(), hub.Name, d.ID, "")
+					if errors.Is(err, ErrNotFound) {
+						continue // deleted meanwhile
+					}
+					if err != nil {
+						return 0, nil, err
+					}
+					t = s.twinJSON(d, twin)
+				}
 				var row any = t
 				if q.columns != nil {
 					row, itemType = q.project(fields), "raw"
@@ -709,9 +722,11 @@ func (s *service) query(r *http.Request, hub *Hub, h http.Header) (int, any, err
 }
 
 func (s *service) count(ctx context.Context, hub *Hub, q *deviceQuery) (n int64, err error) {
-	twins, err := s.Registry.twins(ctx, hub.Name)
-	if err != nil {
-		return 0, err
+	var twins map[string]Record
+	if q.twins {
+		if twins, err = s.Registry.twins(ctx, hub.Name); err != nil {
+			return 0, err
+		}
 	}
 	for page := (Page{Limit: maxPage}); ; {
 		devices, next, err := s.Registry.Devices(ctx, hub.Name, page)
