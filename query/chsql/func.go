@@ -18,7 +18,7 @@ var functions = map[string]function{}
 var byID []function
 
 func init() {
-	for _, m := range []map[string]function{internalFunctions, stringFunctions, convertFunctions, datetimeFunctions, dynamicFunctions, mathFunctions, windowFunctions, networkFunctions, seriesFunctions, geoFunctions, digestFunctions, otherFunctions} {
+	for _, m := range []map[string]function{internalFunctions, stringFunctions, convertFunctions, datetimeFunctions, dynamicFunctions, mathFunctions, windowFunctions, networkFunctions, seriesFunctions, geoFunctions, s2Functions, digestFunctions, otherFunctions} {
 		for name, f := range m {
 			if functions[name] != nil {
 				panic("chsql: two functions " + name)

@@ -609,7 +609,7 @@ func makeTimespan(g *gen, c *plan.Call, a []val) val {
 	for i, v := range a {
 		null = null || v.null
 		if v.k == kReal || v.k == kDecimal {
-			sum = append(sum, "toInt64(round("+g.num(v, kReal).s()+" * "+itoa(units[i])+"))")
+			sum, null = append(sum, "accurateCastOrNull(round("+g.num(v, kReal).s()+" * "+itoa(units[i])+"), 'Int64')"), true
 			continue
 		}
 		n := g.num(v, kLong)

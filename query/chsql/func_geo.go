@@ -122,6 +122,23 @@ var geoFunctions = map[string]function{
 		at := "h3ToGeo(" + h + ")"
 		return call(kJSON, true, "if("+ok+", "+geoPoint(at+".2", at+".1")+", NULL)")
 	},
+	"geo_h3cell_to_polygon": func(g *gen, c *plan.Call, a []val) val {
+		h, ok := g.h3(a[0])
+		ring := g.let("h3ToGeoBoundary("+h+")", func(b string) string {
+			return "arrayStringConcat(arrayMap(x -> concat('[', toString(x.2), ',', toString(x.1), ']'), arrayPushBack(" + b + ", " + b + "[1])), ',')"
+		})
+		return call(kJSON, true, "if("+ok+", concat('{\"type\":\"Polygon\",\"coordinates\":[[', "+ring+", ']]}'), NULL)")
+	},
+	"geo_geohash_neighbors": func(g *gen, c *plan.Call, a []val) val {
+		lon, lat, dx, dy, ok := g.geohash(a[0])
+		size := "length(" + g.str(a[0]).sql + ")"
+		var around []string
+		for _, d := range [][2]string{{"-2", "-2"}, {"-2", "2"}, {"2", "-2"}, {"0", "2"}, {"-2", "0"}, {"2", "2"}, {"2", "0"}, {"0", "-2"}} {
+			x := "(positiveModulo(" + lon + " + " + d[0] + " * " + dx + " + 180, 360) - 180)"
+			around = append(around, "geohashEncode("+x+", "+lat+" + "+d[1]+" * "+dy+", toUInt8(greatest("+size+", 1)))")
+		}
+		return call(kJSON, true, "if("+ok+" AND "+size+" <= 12, toJSONString(["+strings.Join(around, ", ")+"]), NULL)")
+	},
 	"geo_h3cell_level": func(g *gen, c *plan.Call, a []val) val {
 		h, ok := g.h3(a[0])
 		return call(kInt, true, "if("+ok+", toInt32(h3GetResolution("+h+")), NULL)")
