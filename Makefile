@@ -51,6 +51,7 @@ bench: build $(NPM_STAMPS) ## measure against the peers; prints ratios
 	go run ./deploy/bench/ingest
 	go run ./deploy/bench/hub
 	go run ./deploy/bench/query
+	go run ./deploy/bench/api
 	go test -run '^$$' -bench . ./ingest ./query/...
 
 fuzz: $(ENGINE) ## run every fuzz target for FUZZ_TIME (60s)
