@@ -6,10 +6,12 @@
 //
 // # How an event is stored exactly once
 //
-// Messages are read in order and decoded straight into columns. A block is cut
-// when it has Config.BlockRows rows or is Config.Linger old. Its bounds, first
-// and last message, are recorded in NATS by compare-and-set (package
-// ingest/stream); then it is inserted, natively and synchronously, with an
+// Messages are read in order and decoded straight into columns: most hold
+// columns themselves (ingest.Batch), of which only distinct values are looked at,
+// and an event costs little more than its numbers and keys. A block is cut when
+// it has Config.BlockRows rows or is Config.Linger old. Its bounds, first and
+// last message, are recorded in NATS by compare-and-set (package ingest/stream);
+// then it is inserted, natively and synchronously, with an
 // insert_deduplication_token made of the stream's incarnation and those bounds;
 // then the floor moves. Whatever is killed at whatever moment, the next
 // collector cuts its first blocks at the recorded bounds, so that it sends the
@@ -17,6 +19,9 @@
 // that a block reaches, the targets of materialized views too, has its own
 // window of tokens. An insert that fails is repeated for ever with the same
 // block; meanwhile nothing more is read, and the stream holds the events.
+//
+// Rows of one key are put together by merges, not by the insert: tables of
+// counts have to be added up, tables of states read FINAL.
 //
 // What cannot be decoded or stored goes to the dead-letter stream, with the
 // reason, under a subject that exists once for a message; the good events of

@@ -39,9 +39,9 @@ const (
 // Batch collects events for one message and writes them as message Batch of
 // event.proto: each field as a column, with every distinct value once. Clients
 // are of few kinds, so what they offer and get repeats from event to event; a
-// batch of 250 takes a sixth of the bytes that the same events take one by
-// one, and is written into the columns of the store without looking at its
-// strings again. The zero Batch is empty and ready.
+// batch of 250 takes a quarter of the bytes that the same events take one by
+// one, and goes into the columns of the store without a look at each string.
+// The zero Batch is empty and ready.
 type Batch struct {
 	events  int
 	values  int // bytes of all distinct values

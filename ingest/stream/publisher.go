@@ -66,8 +66,8 @@ type PublisherConfig struct {
 	// stopped; what has none then goes to the spool.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 
-	// Compress writes messages with Content-Encoding s2: a sixth of the bytes
-	// to send, sync and keep, for less CPU than the copying that it saves.
+	// Compress writes messages with Content-Encoding s2: two thirds of the bytes
+	// to send, sync and keep, for about the CPU that their copying takes.
 	Compress bool `yaml:"compress"`
 
 	// Streams tells partitions and the duplicates window; missing streams are
