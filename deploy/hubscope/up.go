@@ -171,7 +171,7 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 	queryToken := api.NewToken()
 	err = p.step("query", func() (string, error) {
 		queryURL, err = startQuery(ctx, g, &s, t, queryToken)
-		return queryURL + "  (API, /metrics)", err
+		return queryURL + "  (console, API, Kusto)", err
 	})
 	if err != nil {
 		return err
