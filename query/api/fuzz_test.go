@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,7 +19,7 @@ func FuzzRequests(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	server := NewServer(engine, Config{Logger: slog.New(slog.DiscardHandler)})
+	server := NewServer(engine, Config{Logger: slog.New(slog.DiscardHandler), Admission: Admission{Rate: -1}})
 	paths := []string{"/api/v1/query", "/api/v1/validate", "/api/v1/explain", "/v1/rest/query", "/v1/rest/mgmt", "/v2/rest/query",
 		"/v1/workspaces/w/query", "/v1/$batch"}
 	for _, body := range []string{
@@ -59,6 +61,76 @@ func FuzzTimespan(f *testing.F) {
 		start, end, err := monitorTimespan(s, instantForTest(t))
 		if err == nil && end.Before(start) {
 			t.Fatalf("%q: %v to %v", s, start, end)
+		}
+	})
+}
+
+// FuzzHeaders asserts that no header makes an endpoint panic or fail for a
+// reason of ours, and that nobody is let in without a token.
+func FuzzHeaders(f *testing.F) {
+	engine, err := query.New(query.Config{Catalog: catalog(f)}, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	a, file := access(f)
+	add(f, file, Grant{Name: "x", Role: Reader})
+	waitFor(f, "the token is known", a.Required)
+	open := NewServer(engine, Config{Logger: slog.New(slog.DiscardHandler), Admission: Admission{Rate: -1}})
+	closed := NewServer(engine, Config{Logger: slog.New(slog.DiscardHandler), Access: a})
+	names := []string{"Accept", "Accept-Encoding", "Content-Type", "Content-Encoding", "Prefer", "X-Ms-App", "X-Ms-Client-Request-Id", "Authorization",
+		"Origin", "Sec-Fetch-Site", "If-None-Match", "Last-Event-ID", "Host"}
+	for i, value := range []string{"text/csv;q=0.5, */*;q=x", "zstd;q=1, gzip;q=-1", "application/json; charset=x", "gzip", "wait=1e9, include-render=true;;=", "app\x00", "a;b|c",
+		"Bearer hsc_", "null", "cross-site", "W/\"x\", *", "1:2:3", "[::1]:99999"} {
+		f.Add(i, value, 0)
+		f.Add(i, value, 3)
+	}
+	f.Fuzz(func(t *testing.T, name int, value string, path int) {
+		paths := []string{"/api/v1/query", "/v1/rest/mgmt", "/v2/rest/query", "/v1/workspaces/w/query", "/api/v1/schema", "/api/v1/tail"}
+		target := paths[uint(path)%uint(len(paths))]
+		header := names[uint(name)%uint(len(names))]
+		for _, server := range []*Server{open, closed} {
+			method := "POST"
+			if target == "/api/v1/schema" || target == "/api/v1/tail" {
+				method = "GET"
+			}
+			r := httptest.NewRequest(method, target, strings.NewReader(`{"query":"print 1","csl":".show tables"}`))
+			r.Header.Set("Content-Type", "application/json")
+			if r.Header.Set(header, value); header == "Host" {
+				r.Host = value
+			}
+			w := httptest.NewRecorder()
+			server.ServeHTTP(w, r)
+			if w.Code >= 500 && w.Code != 503 || server == closed && w.Code < 400 {
+				t.Fatalf("%s: %q on %s: %d %s", header, value, target, w.Code, w.Body)
+			}
+		}
+	})
+}
+
+// FuzzAccessFile asserts that a file of tokens is refused or stands for valid
+// entries, and never grants to the empty token.
+func FuzzAccessFile(f *testing.F) {
+	hash := strings.Repeat("ab", 32)
+	for _, text := range []string{"", "tokens: []", "tokens:\n- {name: a, role: reader, sha256: " + hash + "}\n", "tokens:\n- {name: b, role: admin, common_name: x}\n", "tokens: [{}]", "- x"} {
+		f.Add(text)
+	}
+	path := filepath.Join(f.TempDir(), "tokens.yaml")
+	f.Fuzz(func(t *testing.T, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		grants, err := readAccess(path)
+		if err != nil {
+			return
+		}
+		for i := range grants {
+			if err := grants[i].Validate(); err != nil {
+				t.Fatalf("%q: %v", text, err)
+			}
+		}
+		a, err := OpenAccess(path, slog.New(slog.DiscardHandler))
+		if err != nil || a.token("") != nil || a.Required() != (len(grants) > 0) {
+			t.Fatalf("%q: %v", text, err)
 		}
 	})
 }

@@ -1,8 +1,12 @@
 package api
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -287,5 +291,117 @@ func TestMonitor(t *testing.T) {
 		if status, _, body := send(t, "POST", url+"/v1/$batch", bad); status != 400 {
 			t.Errorf("%s: %d %s", bad, status, body)
 		}
+	}
+}
+
+// TestEveryCommand runs each form of command, alone and behind a pipe.
+func TestEveryCommand(t *testing.T) {
+	url := serve(t, openRunner(t), Config{Version: "1.2.3", Node: "n1"})
+	mgmt := func(text string) (int, kustoTables, string) {
+		t.Helper()
+		status, _, body := send(t, "POST", url+"/v1/rest/mgmt", `{"db":"hubscope","csl":`+quote(text)+`}`)
+		var got kustoTables
+		if status == 200 {
+			if err := json.Unmarshal([]byte(body), &got); err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+		}
+		return status, got, body
+	}
+	for _, c := range commandForms {
+		names := map[string]string{"table": "Connections", "tables": "Connections", "database": "hubscope", "databases": "hubscope", "function": "count", "query": "'none'", "user": "local", "by": "*"}
+		var words []string
+		for i, w := range strings.Fields(c.form) {
+			switch {
+			case w == "*":
+				w = names[strings.Fields(c.form)[i-1]]
+			case w == "(...)" && strings.Contains(c.form, "cancel"):
+				w = "(reason = 'x')"
+			case w == "(...)":
+				w = "(['" + names[strings.Fields(c.form)[i-1]] + "'])"
+			}
+			words = append(words, w)
+		}
+		text := "." + strings.Join(words, " ")
+		status, got, body := mgmt(text)
+		if status != 200 || len(got.Tables) != 1 || len(got.Tables[0].Columns) == 0 {
+			t.Errorf("%s: %d %s", text, status, body)
+			continue
+		}
+		for _, row := range got.Tables[0].Rows {
+			if len(row) != len(got.Tables[0].Columns) {
+				t.Errorf("%s: a row of %d cells under %d columns", text, len(row), len(got.Tables[0].Columns))
+			}
+		}
+		status, piped, body := mgmt(text + " | count")
+		if strings.HasPrefix(text, ".show queries") {
+			continue // it is not the same the second time
+		}
+		if want := strconv.Itoa(len(got.Tables[0].Rows)); status != 200 || string(piped.Tables[0].Rows[0][0]) != want {
+			t.Errorf("%s | count: %d, want %s: %s", text, status, want, body)
+		}
+	}
+	for text, want := range map[string]string{
+		".show tables | where TableName == 'Connections' | project DocString":                                                `"one row an event"`,
+		".show table Connections cslschema | project Schema":                                                                 `"TimeGenerated:datetime, DeviceId:string, TlsVersion:string, Offered:dynamic, DurationMs:long"`,
+		".show table ['Connections'] schema as json | project Name = tostring(parse_json(Schema).OrderedColumns[4].CslType)": `"long"`,
+		".show version | project BuildVersion, ServiceType":                                                                  `"1.2.3"`,
+		".show diagnostics | project IsHealthy":                                                                              "true",
+		".show capacity | where Resource == 'queries' | project Total":                                                       "16",
+		".show principal access | project Role":                                                                              `"Database hubscope Admin"`,
+		".show databases | project DatabaseName":                                                                             `"hubscope"`,
+		".SHOW Tables | project TableName":                                                                                   `"Connections"`,
+		"// a comment\n.show tables | project TableName":                                                                     `"Connections"`,
+	} {
+		if status, got, body := mgmt(text); status != 200 || string(got.Tables[0].Rows[0][0]) != want {
+			t.Errorf("%s: want %s, got %d %s", text, want, status, body)
+		}
+	}
+	for text, want := range map[string]string{
+		".drop table Connections": "BadRequest_CommandNotSupported", ".show": "BadRequest_CommandNotSupported", ".show table": "BadRequest_CommandNotSupported",
+		".show table Nope cslschema": "BadRequest_EntityNotFound", ".show tables (Connections, Nope)": "BadRequest_EntityNotFound",
+		".show database Other schema as json": "BadRequest_EntityNotFound", ".show function nope": "BadRequest_EntityNotFound", ".show tables (": "BadRequest_CommandNotSupported",
+	} {
+		if status, _, body := mgmt(text); status != 400 || errorCode(t, body) != want {
+			t.Errorf("%s: want %s, got %d %s", text, want, status, body)
+		}
+	}
+}
+
+type kustoTables struct {
+	Tables []struct {
+		Columns []kustoColumn
+		Rows    [][]json.RawMessage
+	}
+}
+
+// TestPackedRequest: gzip in the request, and what only says so.
+func TestPackedRequest(t *testing.T) {
+	url := serve(t, openRunner(t), Config{MaxBodyBytes: 1000})
+	pack := func(s string) string {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		io.WriteString(z, s) //nolint:errcheck // to memory
+		z.Close()
+		return b.String()
+	}
+	status, _, body := send(t, "POST", url+"/v2/rest/query", pack(`{"csl":"print x = 42"}`), "Content-Encoding", "gzip")
+	if status != 200 || !strings.Contains(body, "[42]") {
+		t.Errorf("%d %s", status, body)
+	}
+	if status, _, body = send(t, "POST", url+"/v2/rest/query", `{"csl":"print 1"}`, "Content-Encoding", "gzip"); status != 400 || !strings.Contains(body, "not gzip") {
+		t.Errorf("%d %s", status, body)
+	}
+	if status, _, body = send(t, "POST", url+"/v2/rest/query", pack(`{"csl":"print '`+strings.Repeat("x", 1_000_000)+`'"}`), "Content-Encoding", "gzip"); status != 413 {
+		t.Errorf("a bomb: %d %s", status, body)
+	}
+}
+
+// TestKustoNumbers: a long parameter keeps all its digits.
+func TestKustoNumbers(t *testing.T) {
+	url := serve(t, openRunner(t), Config{})
+	status, _, body := send(t, "POST", url+"/v2/rest/query", `{"csl":"declare query_parameters(n:long); print n","properties":{"Parameters":{"n":9007199254740993}}}`)
+	if status != 200 || !strings.Contains(body, "[9007199254740993]") {
+		t.Errorf("%d %s", status, body)
 	}
 }

@@ -449,7 +449,7 @@ func number(t *testing.T, runner *clickhouse.Runner, sql string) int64 {
 	return b.Columns[0].Ints[0]
 }
 
-func waitFor(t *testing.T, what string, ok func() bool) {
+func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if ok() {
