@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"bytes"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -98,7 +97,6 @@ type column struct {
 	// dictionary is of the events' encoding, so that a list that was seen
 	// before is not looked into.
 	dict  dictionary
-	hint  []uint32 // lists: key plus one, by the key of the event's Ja4
 	index proto.ColStr
 	keys  []uint32
 	low   proto.ColLowCardinalityRaw
@@ -170,7 +168,6 @@ func (t *table) reset() {
 		c.key.Reset()
 		if c.dict.keys != nil {
 			c.dict.reset()
-			clear(c.hint)
 			c.index.Reset()
 			c.index.Append("") // key 0 is the absent value
 			c.dict.add(nil)
@@ -375,11 +372,7 @@ func (c *column) putText(n int, s []byte) {
 	c.values = n + 1
 }
 
-func (c *column) putLow(n int, s []byte) {
-	c.fill(n)
-	c.keys = append(c.keys, c.lowKey(s))
-	c.values = n + 1
-}
+func (c *column) putLow(n int, s []byte) { c.putKey(n, c.lowKey(s)) }
 
 func (c *column) putLong(n int, v int64) {
 	c.fill(n)
@@ -405,34 +398,11 @@ func (c *column) putGUID(n int, s []byte) {
 	c.values = n + 1
 }
 
-// guess returns the list that clients with this fingerprint had last, if rest
-// begins with it and with nothing more of it. What a fingerprint is made of is
-// mostly these lists, so that one comparison saves walking their elements.
-func (c *column) guess(ja4 uint32, rest []byte, tag int) (key uint32, n int, ok bool) {
-	if int(ja4) >= len(c.hint) || c.hint[ja4] == 0 {
-		return 0, 0, false
-	}
-	key = c.hint[ja4] - 1
-	raw := c.dict.values[key]
-	n = len(raw)
-	if len(rest) < n || string(rest[:n]) != raw {
-		return 0, 0, false
-	}
-	return key, n, !bytes.HasPrefix(rest[n:], rest[:tag])
-}
-
+// putKey writes the key of row n in the dictionary.
 func (c *column) putKey(n int, key uint32) {
 	c.fill(n)
 	c.keys = append(c.keys, key)
 	c.values = n + 1
-}
-
-// learn remembers the list just written for guess.
-func (c *column) learn(ja4 uint32) {
-	for int(ja4) >= len(c.hint) {
-		c.hint = append(c.hint, 0)
-	}
-	c.hint[ja4] = c.keys[len(c.keys)-1] + 1
 }
 
 // listKey returns the dictionary's key for a list, which it adds as JSON text.

@@ -353,7 +353,6 @@ func (d *decoder) checkTime(m *stream.Message, ticks int64) error {
 func (b *block) fields(event []byte) error {
 	d, t := &b.decoder, b.events
 	row := t.rows
-	var ja4 uint32 // key of the event's, 0 before or without one
 	d.ticks, d.hub, d.operation, d.certSet = math.MinInt64, false, false, d.certSet[:0]
 	for at := 0; at < len(event); {
 		// The one-byte case of uvarint stands here in the open, three times:
@@ -385,13 +384,6 @@ func (b *block) fields(event []byte) error {
 		}
 		switch typ {
 		case protowire.BytesType:
-			if c.kind == kindList {
-				if key, n, ok := c.guess(ja4, event[at:], body-at); ok {
-					c.putKey(row, key)
-					at += n
-					continue
-				}
-			}
 			if body == len(event) {
 				return fmt.Errorf("field %s is cut off", c.name)
 			}
@@ -412,8 +404,6 @@ func (b *block) fields(event []byte) error {
 					d.hub = len(s) > 0
 				case fieldOperation:
 					d.operation = len(s) > 0
-				case fieldJa4:
-					ja4 = c.keys[row]
 				}
 			case kindText:
 				c.putText(row, s)
@@ -438,7 +428,6 @@ func (b *block) fields(event []byte) error {
 				}
 				raw := event[at:end]
 				c.putKey(row, c.listKey(raw, d.split))
-				c.learn(ja4)
 			}
 			at = end
 		case protowire.VarintType:
@@ -490,7 +479,6 @@ var (
 	fieldTime      = uint64(ingest.ColumnNamed("TimeGenerated").Field)
 	fieldHub       = uint64(ingest.ColumnNamed("Hub").Field)
 	fieldOperation = uint64(ingest.ColumnNamed("OperationName").Field)
-	fieldJa4       = uint64(ingest.ColumnNamed("Ja4").Field)
 	fieldThumb     = ingest.ColumnNamed("CertThumbprint").Field
 )
 

@@ -293,9 +293,12 @@ func (f *Feed) open(ctx context.Context) (_ *live, err error) {
 			l.stopped.Wait()
 		}
 	}()
-	for i, s := range l.streams {
+	for _, s := range l.streams { // all, before the first message moves one
 		info := s.CachedInfo()
 		l.places = append(l.places, place{info.Config.Name, incarnation(info), info.State.LastSeq})
+	}
+	for i, s := range l.streams {
+		info := s.CachedInfo()
 		cons, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: info.State.LastSeq + 1, InactiveThreshold: 30 * time.Second,
 		})

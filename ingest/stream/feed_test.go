@@ -257,13 +257,11 @@ func TestFeedStart(t *testing.T) {
 	b := newFeedBench(t, 1, nil)
 	for _, bad := range []string{"x", "EVENTS.a", "EVENTS.a.b", ".a.1", "EVENTS.a.1,"} {
 		f := b.follow(ingest.Start{Cursor: bad})
-		select {
-		case err := <-f.err:
-			if !errors.Is(err, ingest.ErrCursor) {
-				t.Errorf("%q: %v", bad, err)
-			}
-		case s := <-f.segments:
+		if s, ok := <-f.segments; ok {
 			t.Errorf("%q is taken for a cursor: %+v", bad, s)
+			f.stop()
+		} else if err := <-f.err; !errors.Is(err, ingest.ErrCursor) {
+			t.Errorf("%q: %v", bad, err)
 		}
 	}
 	for n := range 5 {
@@ -308,8 +306,8 @@ func TestFeedStart(t *testing.T) {
 	}
 }
 
-// TestFeedEncodings: what others write as JSON, what is compressed and what is
-// damaged.
+// TestFeedEncodings: what others write as JSON, what hubs write, what is
+// compressed and what is damaged.
 func TestFeedEncodings(t *testing.T) {
 	b := newFeedBench(t, 1, nil)
 	f := b.follow(ingest.Start{})
@@ -327,5 +325,16 @@ func TestFeedEncodings(t *testing.T) {
 	send(nats.Header{headerType: {ingest.ContentType}}, "\xff\xff\xff")
 	send(nil, "what is this")
 	b.publish(0, 3, 4)
-	f.until(1, 4)
+	// As hubs write them; one event without a hub.
+	var batch ingest.Batch
+	for n := 4; n < 7; n++ {
+		e := event(n)
+		batch.Add(e)
+		e.Hub = ""
+		batch.Add(e)
+	}
+	message := string(batch.AppendTo(nil))
+	send(nats.Header{headerType: {ingest.ContentTypeBatch}}, message[:len(message)-1])
+	send(nats.Header{headerType: {ingest.ContentTypeBatch}}, message)
+	f.until(1, 7)
 }
