@@ -152,9 +152,10 @@ func (r *Registry) CallMethod(ctx context.Context, n MethodNotice, connect time.
 	return result, nil
 }
 
-// Listen calls f for each notice of another process, or of the management side, one at a time; f must not
-// block. answer, which f may call later and from any goroutine, answers who has
-// asked; of several answers the first counts. The returned function ends it.
+// Listen calls f for each notice of another process, or of the management side,
+// one at a time; f must not block. answer, which f may call later and from any
+// goroutine, answers who has asked; of several answers the first counts. The
+// returned function ends it.
 func (c *Cache) Listen(f func(n Notice, answer func([]byte))) (stop func(), err error) {
 	return c.registry.store.Listen(func(data []byte, answer func([]byte)) {
 		if len(data) < len(c.self) || bytes.Equal(data[:len(c.self)], c.self[:]) {

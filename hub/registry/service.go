@@ -109,7 +109,11 @@ func NewServiceAPI(config APIConfig) http.Handler {
 		handle("GET "+path, ServiceConnect, s.twin)
 		handle("PATCH "+path, ServiceConnect, s.updateTwin)
 		handle("PUT "+path, ServiceConnect, s.updateTwin)
-		handle("POST "+path+"/methods", ServiceConnect, s.callMethod)
+		mux.HandleFunc("POST "+path+"/methods", func(w http.ResponseWriter, r *http.Request) {
+			s.handler(ServiceConnect, func(r *http.Request, hub *Hub, _ http.Header) (int, any, error) {
+				return s.callMethod(r, hub, http.NewResponseController(w))
+			}).ServeHTTP(w, r)
+		})
 	}
 	handle("GET /statistics/devices", RegistryRead, s.statistics)
 	handle("GET /statistics/service", ServiceConnect, s.connections)
@@ -606,7 +610,7 @@ func (s *service) updateTwin(r *http.Request, hub *Hub, h http.Header) (int, any
 }
 
 // callMethod calls a direct method and answers with what the device does.
-func (s *service) callMethod(r *http.Request, hub *Hub, _ http.Header) (int, any, error) {
+func (s *service) callMethod(r *http.Request, hub *Hub, c *http.ResponseController) (int, any, error) {
 	var q struct {
 		Name     string          `json:"methodName"`
 		Payload  json.RawMessage `json:"payload"`
@@ -630,6 +634,8 @@ func (s *service) callMethod(r *http.Request, hub *Hub, _ http.Header) (int, any
 	case len(q.Payload) > maxMethodPayload:
 		return 0, nil, fail(http.StatusBadRequest, "ArgumentInvalid", "the payload has %d bytes, and may have %d", len(q.Payload), maxMethodPayload)
 	}
+	// The deadline for reading the request, which is read, would end the wait.
+	_ = c.SetReadDeadline(time.Time{}) // a writer without deadlines has none
 	result, err := s.Registry.CallMethod(r.Context(), MethodNotice{
 		Hub: hub.Name, DeviceID: r.PathValue("id"), ModuleID: r.PathValue("module"), Name: q.Name, Payload: q.Payload, Timeout: timeout,
 	}, time.Duration(q.Connect)*time.Second)
