@@ -98,6 +98,10 @@ func (b *binder) lateLiteral(e *kql.Literal) *Const {
 	if ticks, ok := ParseDatetime(text); ok {
 		return &Const{T: Datetime, Int: ticks}
 	}
+	// Formatters of code put blanks around the dashes.
+	if ticks, ok := ParseDatetime(strings.ReplaceAll(text, " - ", "-")); ok {
+		return &Const{T: Datetime, Int: ticks}
+	}
 	return nil
 }
 

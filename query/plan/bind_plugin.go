@@ -9,7 +9,7 @@ import (
 )
 
 // plugins are the plugins of evaluate that hubscope has.
-var plugins = []string{"bag_unpack", "pivot", "narrow", "ipv4_lookup", "ipv6_lookup", "activity_counts_metrics", "rolling_percentile", "preview"}
+var plugins = []string{"bag_unpack", "pivot", "narrow", "ipv4_lookup", "ipv6_lookup", "activity_counts_metrics", "rolling_percentile", "rows_near", "sliding_window_counts", "preview"}
 
 // Plugins returns the names of the plugins that evaluate can call.
 func Plugins() []string { return append([]string(nil), plugins...) }
@@ -36,6 +36,10 @@ func (b *binder) evaluate(op *kql.EvaluateOp, in rel) rel {
 		out = b.activityCounts(op, in)
 	case "rolling_percentile":
 		out = b.rollingPercentile(op, in)
+	case "rows_near":
+		out = b.rowsNear(op, in)
+	case "sliding_window_counts":
+		out = b.slidingWindowCounts(op, in)
 	case "preview":
 		if len(op.Call.Args) == 1 {
 			in.node = &Limit{In: in.node, N: b.rowCount(op.Call.Args[0])}
@@ -597,4 +601,96 @@ func (b *binder) rollingPercentile(op *kql.EvaluateOp, in rel) rel {
 	shown := &Filter{In: agg, Pred: &Binary{Op: kql.OpGt, X: refTo(own), Y: &Const{T: Long}, T: Bool}}
 	cols := append(append([]Column{target}, dims...), out)
 	return rel{node: shown, cols: uniqueNames(cols)}
+}
+
+// rowsNear keeps the rows for which a condition holds, and so many rows before
+// and after each of them.
+func (b *binder) rowsNear(op *kql.EvaluateOp, in rel) rel {
+	const most = 200
+	args := op.Call.Args
+	if len(args) < 2 || len(args) > 3 {
+		b.errorf(op.Call.Span, CodeArguments, "rows_near takes a condition, a number of rows and a number of rows after")
+		return in
+	}
+	if !in.ordered {
+		b.errorf(op.Call.Span, CodeContext, "rows_near needs rows in an order").Hint = "put sort by or serialize before it"
+	}
+	cond := b.predicate(args[0])
+	before, ok := constInt(b.expr(args[1]))
+	after := before
+	if ok && len(args) == 3 {
+		after, ok = constInt(b.expr(args[2]))
+	}
+	if !ok || before < 0 || after < 0 || before > most || after > most {
+		b.errorf(op.Call.Span, CodeConstant, "rows_near: the numbers of rows have to be constants from 0 to %d", most)
+		return in
+	}
+	hit := b.newCol("hit", Long)
+	long := func(n int64) Expr { return &Const{T: Long, Int: n} }
+	node := &Extend{In: in.node, Items: []Item{{hit, &Call{Func: scalarFuncs["iff"], Args: []Expr{cond, long(1), long(0)}, T: Long}}}}
+	hits := Expr(refTo(hit))
+	add := func(f string, rows int64) {
+		for k := int64(1); k <= rows; k++ {
+			x := &Call{Func: scalarFuncs[f], Args: []Expr{refTo(hit), long(k), long(0)}, T: Long}
+			hits = &Binary{Op: kql.OpAdd, X: hits, Y: x, T: Long}
+		}
+	}
+	add("next", before)
+	add("prev", after)
+	near := b.newCol("near", Bool)
+	keep := &Extend{In: node, Items: []Item{{near, &Binary{Op: kql.OpGt, X: hits, Y: long(0), T: Bool}}}}
+	in.node = &Filter{In: keep, Pred: refTo(near)}
+	return in
+}
+
+// slidingWindowCounts counts rows and ids over the last bins, for each bin.
+func (b *binder) slidingWindowCounts(op *kql.EvaluateOp, in rel) rel {
+	args := op.Call.Args
+	if len(args) < 6 {
+		b.errorf(op.Call.Span, CodeArguments, "sliding_window_counts takes an id, a time, a start, an end, a window, a bin size and dimensions")
+		return in
+	}
+	id, at := b.expr(args[0]), b.expr(args[1])
+	start, end, window, size := b.expr(args[2]), b.expr(args[3]), b.expr(args[4]), b.expr(args[5])
+	w, ok1 := window.(*Const)
+	s, ok2 := size.(*Const)
+	if !ok1 || !ok2 || w.T != s.T || w.T != Timespan && !w.T.Integer() || w.Null || s.Null || s.Int <= 0 || w.Int < s.Int || w.Int/s.Int > 10_000 {
+		b.errorf(args[5].Range(), CodeConstant, "sliding_window_counts: the window and the bin size have to be constants of one type, at most 10000 bins")
+		return in
+	}
+	var list []byte
+	for i := int64(0); i < w.Int/s.Int; i++ {
+		list = strconv.AppendInt(append(list, ','), i, 10)
+	}
+	list[0] = '['
+	list = append(list, ']')
+	bin, user := b.newCol("bin", at.Type()), b.newCol("id", id.Type())
+	items := []Item{
+		{Col: bin, X: &Call{Func: scalarFuncs["bin_at"], Args: []Expr{at, size, start}, T: at.Type()}},
+		{Col: user, X: id},
+	}
+	name, _ := b.resultName(args[1])
+	target := b.newCol(name, at.Type())
+	agg := &Aggregate{Keys: []Item{{Col: target, X: refTo(target)}}}
+	cols := []Column{target}
+	for _, a := range args[6:] {
+		x := b.expr(a)
+		name, _ := b.resultName(a)
+		c := b.newCol(name, x.Type())
+		items = append(items, Item{Col: c, X: x})
+		agg.Keys = append(agg.Keys, Item{Col: c, X: refTo(c)})
+		cols = append(cols, c)
+	}
+	// A row counts for its own bin and for those after it that still see it.
+	offset := b.newCol("offset", Dynamic)
+	m := &MvExpand{In: &Extend{In: in.node, Items: items}, Items: []MvItem{{Col: offset, X: &Const{T: Dynamic, Text: string(list)}}}}
+	step := b.op(kql.OpMul, b.convert(refTo(offset), Long), size, op.Call.Span)
+	shifted := &Extend{In: m, Items: []Item{{Col: target, X: b.op(kql.OpAdd, refTo(bin), step, op.Call.Span)}}}
+	agg.In = &Filter{In: shifted, Pred: &Between{X: refTo(target), Lo: start, Hi: end}}
+	count, distinct := b.newCol("Count", Long), b.newCol("Dcount", Long)
+	agg.Aggs = []Item{
+		{Col: count, X: &Agg{Func: aggregateFuncs["count"], T: Long}},
+		{Col: distinct, X: &Agg{Func: aggregateFuncs["count_distinct"], Args: []Expr{refTo(user)}, T: Long}},
+	}
+	return rel{node: agg, cols: uniqueNames(append(cols, count, distinct))}
 }
