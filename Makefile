@@ -18,8 +18,11 @@ CONSOLE := $(if $(shell command -v npm),query/console/dist/index.html)
 # go test's own limit for one package; the whole suite is to stay under 30 minutes.
 TEST_TIMEOUT ?= 20m
 FUZZ_TIME ?= 60s
+# What make test fuzzes, and with how many inputs. A number, not a time: when the
+# time runs out while an input is being looked at, go test fails without one.
+FUZZ_SOME ?= ./query/plan:FuzzCompile:20000x ./query/kql:FuzzParsePrint:40000x ./query/chsql:FuzzQuote:4000x
 
-.PHONY: help up build test race lint fmt bench fuzz screenshot clean
+.PHONY: help up build test race lint fmt bench fuzz fuzz-some screenshot clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +36,8 @@ build: $(CONSOLE) ## build bin/hubscope
 
 test: build $(NPM_STAMPS) ## run every test, and print the slowest
 	@code=0; go tool gotestsum --format pkgname --format-hide-empty-pkg --jsonfile .stamp/test.json -- -p 2 -timeout $(TEST_TIMEOUT) ./... || code=$$?; \
-	echo; echo "slowest tests:"; go tool gotestsum tool slowest --num 15 --threshold 1s --jsonfile .stamp/test.json; exit $$code
+	echo; echo "slowest tests:"; go tool gotestsum tool slowest --num 15 --threshold 1s --jsonfile .stamp/test.json; \
+	$(MAKE) --no-print-directory fuzz-some || code=$$?; exit $$code
 
 race: $(NPM_STAMPS) ## run the tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race -p 1 -timeout $(TEST_TIMEOUT) ./...
@@ -54,10 +58,16 @@ bench: build $(NPM_STAMPS) ## measure against the peers; prints ratios
 	go run ./deploy/bench/api
 	go test -run '^$$' -bench . ./ingest ./query/...
 
+fuzz-some: $(ENGINE) ## fuzz the query compiler and its quoting for a minute (part of test)
+	@for f in $(FUZZ_SOME); do \
+	  IFS=: read -r pkg target count <<<"$$f"; echo "== $$pkg $$target"; \
+	  go test -run '^$$' -fuzz "^$$target$$" -fuzztime "$$count" -fuzzminimizetime 10x -parallel 2 "$$pkg"; \
+	done
+
 fuzz: $(ENGINE) ## run every fuzz target for FUZZ_TIME (60s)
 	@for pkg in $$(go list ./...); do \
 	  for target in $$(go test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
-	    echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZ_TIME) "$$pkg"; \
+	    echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 100x "$$pkg"; \
 	  done; done
 
 screenshot: $(CONSOLE) ## make the README's pictures of the console of the stack that runs (QUERY_URL)

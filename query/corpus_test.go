@@ -103,26 +103,3 @@ func TestSharedQueriesBind(t *testing.T) {
 		t.Errorf("less than %v", wantBind)
 	}
 }
-
-func FuzzCompile(f *testing.F) {
-	for _, file := range readCases(f) {
-		for _, q := range file.queries {
-			f.Add(q.text)
-		}
-	}
-	cat := catalog(f)
-	f.Fuzz(func(t *testing.T, text string) {
-		tree, _ := kql.Parse(text)
-		p, errs := plan.Bind(tree, cat, plan.Options{})
-		if len(errs) > 0 || p.Discover != nil {
-			return
-		}
-		a, b := chsql.Generate(p).SQL, ""
-		if p, errs = plan.Bind(tree, cat, plan.Options{}); len(errs) == 0 {
-			b = chsql.Generate(p).SQL
-		}
-		if a != b {
-			t.Errorf("two texts for one query:\n%s\n%s", a, b)
-		}
-	})
-}

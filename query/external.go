@@ -2,6 +2,7 @@ package query
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -18,6 +20,23 @@ type External struct {
 	Folders []string `yaml:"folders"`
 	// URLs under which files may be fetched, such as https://example.com/lists/.
 	URLs []string `yaml:"urls"`
+}
+
+// Validate says what of the lists cannot be meant: it would allow nothing, or more
+// than it says.
+func (x External) Validate() error {
+	for _, f := range x.Folders {
+		if !filepath.IsAbs(f) || filepath.Clean(f) == string(filepath.Separator) {
+			return fmt.Errorf("external folder %q: want the absolute path of a folder below the root", f)
+		}
+	}
+	for _, a := range x.URLs {
+		u, err := url.Parse(a)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return fmt.Errorf("external URL %q: want http(s)://host/path/, without user, query or fragment", a)
+		}
+	}
+	return nil
 }
 
 // maxExternalBytes bounds one file.
@@ -69,11 +88,15 @@ func (x External) file(name string) ([]byte, error) {
 		}
 		defer root.Close()
 		// A root follows no link out of itself.
-		f, err := root.Open(rel)
+		// Opening a pipe would wait for its writer.
+		f, err := root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
 			return nil, errors.New("there is no such file")
 		}
 		defer f.Close()
+		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+			return nil, errors.New("it is no regular file")
+		}
 		return readLimited(f)
 	}
 	return nil, errNotAllowed

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,6 +30,12 @@ func TestExternalData(t *testing.T) {
 	list := write(filepath.Join(dir, "list.txt"), "10.0.0.1\r\n10.0.0.2\n")
 	objects := write(filepath.Join(dir, "o.json"), `{"id":"7","bag":{"k":[1]}}`+"\n"+`{"id":8}`)
 	if err := os.Symlink(secret, filepath.Join(dir, "link.txt")); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.txt"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/dev/zero", filepath.Join(dir, "zero.txt")); err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -66,7 +73,7 @@ func TestExternalData(t *testing.T) {
 	}
 
 	for _, place := range []string{
-		secret, dir + "/../" + filepath.Base(filepath.Dir(secret)) + "/secret.txt", filepath.Join(dir, "link.txt"), "/etc/passwd", "a.csv", "file://host" + csv,
+		secret, dir + "/../" + filepath.Base(filepath.Dir(secret)) + "/secret.txt", filepath.Join(dir, "link.txt"), filepath.Join(dir, "pipe.txt"), filepath.Join(dir, "zero.txt"), dir, "/etc/passwd", "a.csv", "file://host" + csv,
 		server.URL + "/secret.txt", server.URL + "/lists/../secret.txt", server.URL + "/lists/%2e%2e/secret.txt", server.URL + "/listsx/a.txt",
 		server.URL + "/lists/away.txt", strings.Replace(server.URL, "http://", "http://u:p@", 1) + "/lists/a.txt", "ftp://x/a.txt", "https://example.invalid/a.txt", "",
 	} {
@@ -75,6 +82,18 @@ func TestExternalData(t *testing.T) {
 		if !errors.As(err, &errs) || !strings.Contains(errs[0].Message, "cannot be read") {
 			t.Errorf("%s is read: %v", place, err)
 		}
+	}
+
+	for _, x := range []query.External{
+		{Folders: []string{"lists"}}, {Folders: []string{"/"}}, {URLs: []string{"example.com/lists"}}, {URLs: []string{"ftp://example.com/"}},
+		{URLs: []string{"https:///lists"}}, {URLs: []string{"https://u:p@example.com/"}}, {URLs: []string{"https://example.com/?a=b"}},
+	} {
+		if x.Validate() == nil {
+			t.Errorf("%v is allowed", x)
+		}
+	}
+	if err := (query.External{Folders: []string{dir}, URLs: []string{server.URL + "/lists/"}}).Validate(); err != nil {
+		t.Error(err)
 	}
 
 	off := newEngine(t, query.Config{})

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -68,8 +69,12 @@ func startQuery(ctx context.Context, g *group, s *Settings, t *telemetry, own st
 		return "", err
 	}
 	g.onStop("query connections", func() error { runner.Close(); return nil })
+	if err := s.Query.External.Validate(); err != nil {
+		return "", fmt.Errorf("query: %w", err)
+	}
 	engine, err := query.New(query.Config{
-		Limits: query.Limits(s.Query.Limits), MaxLimits: query.Limits(s.Query.MaxLimits), External: s.Query.External.Reader(),
+		EventDays: s.ClickHouse.EventDays,
+		Limits:    query.Limits(s.Query.Limits), MaxLimits: query.Limits(s.Query.MaxLimits), External: s.Query.External.Reader(),
 	}, runner)
 	if err != nil {
 		return "", err
