@@ -167,7 +167,11 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 			h.Set("X-Accel-Buffering", "no") // nginx would keep the events back
 			h.Set("X-Content-Type-Options", "nosniff")
 			fmt.Fprintf(&out.buf, "retry: %d\n", tailRetry.Milliseconds())
-			if err := out.event("columns", "", TailEvent{Columns: wireColumns(t.Columns), Whole: t.Whole}); err != nil {
+			id := segment.Cursor
+			if len(segment.Events) > 0 || segment.Gone {
+				id = "" // it is that behind them
+			}
+			if err := out.event("columns", id, TailEvent{Columns: wireColumns(t.Columns), Whole: t.Whole}); err != nil {
 				return nil // the client has gone
 			}
 		}

@@ -139,7 +139,7 @@ func TestTailEvents(t *testing.T) {
 	if ago := time.Since(start.Since); ago < 5*time.Minute || ago > 6*time.Minute {
 		t.Errorf("begins %v ago, want 5m", ago)
 	}
-	want(t, in, "retry: 2000\nevent: columns\ndata: {\"columns\":[{\"name\":\"DeviceId\",\"type\":\"string\"},{\"name\":\"Hub\",\"type\":\"string\"}]}\n\n")
+	want(t, in, "retry: 2000\nevent: columns\nid: c0\ndata: {\"columns\":[{\"name\":\"DeviceId\",\"type\":\"string\"},{\"name\":\"Hub\",\"type\":\"string\"}]}\n\n")
 	want(t, in, ": so far\nid: c0\n\n")
 	feed.segments <- segment("c1", "pump-1", "x", "pump-<2>")
 	want(t, in, "event: rows\nid: c1\ndata: {\"rows\":[[\"pump-1\",\"plant\"],[\"pump-<2>\",\"plant\"]]}\n\n")
@@ -251,7 +251,7 @@ func TestTailRowsOfHubs(t *testing.T) {
 	_, base := serveTail(t, Config{Feed: feed, Access: a})
 	for token, rows := range map[string]string{mine: "event: rows\nid: c1\ndata: {\"rows\":[[\"d\"]]}\n\n", others: ""} {
 		in, cancel := openTail(t, get(t, base+"/api/v1/tail?query=Connections%7Cproject+DeviceId", "Authorization", "Bearer "+token))
-		want(t, in, "retry: 2000\nevent: columns\ndata: {\"columns\":[{\"name\":\"DeviceId\",\"type\":\"string\"}]}\n\n: so far\nid: c0\n\n")
+		want(t, in, "retry: 2000\nevent: columns\nid: c0\ndata: {\"columns\":[{\"name\":\"DeviceId\",\"type\":\"string\"}]}\n\n: so far\nid: c0\n\n")
 		feed.segments <- segment("c1", "d")
 		feed.segments <- &ingest.Segment{Cursor: "c2"}
 		want(t, in, rows+": so far\nid: c2\n\n")

@@ -166,7 +166,9 @@ func number(raw json.RawMessage, typ string) float64 {
 func (c *chart) label(row []json.RawMessage, columns []int) string {
 	parts := make([]string, len(columns))
 	for i, col := range columns {
-		parts[i] = printable(cell(row[col]))
+		if parts[i] = printable(cell(row[col])); parts[i] == "" {
+			parts[i] = "(empty)"
+		}
 	}
 	return strings.Join(parts, ", ")
 }
@@ -335,6 +337,7 @@ func (c *chart) lines(r *api.Render, y []int) (list []*series, times bool, left 
 	for _, s := range list {
 		sortByX(s)
 	}
+	slices.SortStableFunc(list, func(a, b *series) int { return strings.Compare(a.name, b.name) })
 	return list, typ == "datetime", left, true
 }
 

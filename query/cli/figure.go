@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -121,7 +122,16 @@ func (c *chart) figure(r *api.Render, form string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, err = page.WriteTo(out)
+	if form != "svg" {
+		_, err = page.WriteTo(out)
+		return err
+	}
+	var b bytes.Buffer
+	if _, err := page.WriteTo(&b); err != nil {
+		return err
+	}
+	// Where the font is missing, one of the same widths.
+	_, err = out.Write(bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:'Liberation Sans',Arimo,Arial,Helvetica,sans-serif;")))
 	return err
 }
 
@@ -462,7 +472,7 @@ func (c *chart) figureBars(dc draw.Canvas, r *api.Render, y []int) error {
 		ticks = append(ticks, plot.Tick{Value: float64(i), Label: label})
 	}
 	categories.Tick.Marker = plot.ConstantTicks(ticks)
-	categories.Tick.Length = 0
+	categories.Tick.LineStyle.Width = 0 // only the room
 	if askew {
 		categories.Tick.Label.Rotation = math.Pi / 5
 		categories.Tick.Label.XAlign, categories.Tick.Label.YAlign = text.XRight, text.YTop
@@ -525,10 +535,10 @@ func (c *chart) figurePie(dc draw.Canvas, r *api.Render, y []int) error {
 	var colors []color.Color
 	for i, b := range list {
 		name := b.label
-		if width(name) > 24 {
-			name = cutTo(name, 24)
+		if width(name) > 32 {
+			name = cutTo(name, 32)
 		}
-		names = append(names, fmt.Sprintf("%s  %s  %.1f %%", name, b.text, 100*b.value/sum))
+		names = append(names, fmt.Sprintf("%s: %s (%.1f %%)", name, b.text, 100*b.value/sum))
 		colors = append(colors, figureColors[i%len(figureColors)])
 	}
 	size := dc.Size()

@@ -62,7 +62,7 @@ func (v *view) extension() string {
 
 // save runs a query and writes its result to the file.
 func (v *view) save(ctx context.Context, sh *Shell, client *api.Client, req api.QueryRequest, p *progress) error {
-	f, err := newFile(v.out)
+	f, err := create(v.out)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errWrite, err)
 	}
@@ -198,11 +198,14 @@ const truncatedKey = "hubscope.truncated"
 // keepOpen hides that the file can be closed, which the writers would do.
 type keepOpen struct{ io.Writer }
 
-// parquetSchema is a schema without durations, which Parquet has not: they
-// become numbers of nanoseconds, and say so.
+// parquetSchema is a schema of what Parquet has. Durations become numbers of
+// nanoseconds, and say so; uuid and JSON what they are stored as.
 func parquetSchema(s *arrow.Schema) *arrow.Schema {
 	fields := s.Fields()
 	for i := range fields {
+		if ext, ok := fields[i].Type.(arrow.ExtensionType); ok {
+			fields[i].Type = ext.StorageType()
+		}
 		if fields[i].Type.ID() == arrow.DURATION {
 			fields[i].Type = arrow.PrimitiveTypes.Int64
 			meta := fields[i].Metadata.ToMap()
@@ -219,6 +222,9 @@ func writeAs(schema *arrow.Schema, batch arrow.RecordBatch, write func(arrow.Rec
 	columns := make([]arrow.Array, batch.NumCols())
 	for i := range columns {
 		columns[i] = batch.Column(i)
+		if ext, ok := columns[i].(array.ExtensionArray); ok && schema.Field(i).Type.ID() != arrow.EXTENSION {
+			columns[i] = ext.Storage()
+		}
 		if to := schema.Field(i).Type; columns[i].DataType().ID() == arrow.DURATION && to.ID() == arrow.INT64 {
 			d := columns[i].Data()
 			data := array.NewData(to, d.Len(), d.Buffers(), nil, d.NullN(), d.Offset())
@@ -232,14 +238,14 @@ func writeAs(schema *arrow.Schema, batch arrow.RecordBatch, write func(arrow.Rec
 	return write(same)
 }
 
-// file is one that takes the place of another when it is complete.
-type file struct {
+// newFile is one that takes the place of another when it is complete.
+type newFile struct {
 	*os.File
 	path string
 }
 
-// newFile opens a file beside path.
-func newFile(path string) (*file, error) {
+// create opens a file beside path.
+func create(path string) (*newFile, error) {
 	mode := os.FileMode(0o666) // less the user's mask
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm()
@@ -248,11 +254,11 @@ func newFile(path string) (*file, error) {
 	if err != nil {
 		return nil, reason(err)
 	}
-	return &file{f, path}, nil
+	return &newFile{f, path}, nil
 }
 
 // keep puts the file into its place.
-func (f *file) keep() error {
+func (f *newFile) keep() error {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return reason(err)
 	}
@@ -260,7 +266,7 @@ func (f *file) keep() error {
 }
 
 // discard removes the file unless it was kept.
-func (f *file) discard() {
+func (f *newFile) discard() {
 	f.Close()           //nolint:errcheck // of no use any more, or closed
 	os.Remove(f.Name()) //nolint:errcheck // it is not there when it was kept
 }
