@@ -1,13 +1,15 @@
-// Package cli is `hubscope query`: it sends KQL to a query service and prints
-// what comes back. It is a client of the HTTP API like any other and knows
-// nothing of the engine behind it.
+// Package cli is `hubscope query` and `hubscope tail`: it sends KQL to a query
+// service and shows what comes back, once (command.go), at a prompt (repl.go),
+// in files (out.go, figure.go), or as events happen (tail.go). It is a client of
+// the HTTP API like any other and knows nothing of the engine behind it.
 //
 // # Output
 //
 // Rows go to standard output, everything else to standard error: errors with a
 // caret, notes that a result was cut, progress and the closing line. The last
 // two appear only on a terminal, as do colours. Exit codes: 0, the query ran;
-// 1, it did not, the reason is on standard error; 130, interrupted.
+// 1, it is wrong or failed; 2, the command line is wrong; 3, the service cannot
+// be reached or refuses; 130, interrupted.
 //
 // Formats:
 //
