@@ -20,9 +20,10 @@ const ContentTypeBatch = "application/vnd.hubscope.events.v2+protobuf"
 // MaxBatchEvents bounds the events of one [Batch].
 const MaxBatchEvents = 10_000
 
-// maxExpanded bounds the bytes of a batch's events when each has its own
-// values, so that a short message cannot fill a reader's memory.
-const maxExpanded = 64 << 20
+// maxExpanded bounds the bytes of a batch's texts when each event has its own,
+// so that a short message cannot fill the store's memory. What is stored by
+// dictionary stays shared there, and may be long: an odd client's offers, often.
+const maxExpanded = 32 << 20
 
 // Field numbers of messages Batch and Batch.Column in event.proto.
 const (
@@ -331,6 +332,8 @@ type BatchColumn struct {
 
 	events   int
 	keyBytes []byte
+	strings  []string   // Values, behind an absent one, when made
+	lists    [][]string // the same of a list
 	base     int64
 	fixed    []byte
 }
@@ -393,12 +396,16 @@ func (r *BatchReader) Read(msg []byte) error {
 		if err := c.check(); err != nil {
 			return fmt.Errorf("field %s: %w", c.Column.Name, err)
 		}
-		expanded += c.longest() * r.events
+		if c.isText() {
+			expanded += c.longest() * r.events
+		}
 	}
 	if expanded > maxExpanded {
 		expanded = 0
 		for i := range r.columns {
-			expanded += r.columns[i].expanded()
+			if c := &r.columns[i]; c.isText() {
+				expanded += c.expanded()
+			}
 		}
 		if expanded > maxExpanded {
 			return fmt.Errorf("batch grows to %d bytes, at most %d", expanded, maxExpanded)
@@ -520,6 +527,9 @@ func (c *BatchColumn) checkKeys() error {
 	return nil
 }
 
+// isText says that the store has every event's value.
+func (c *BatchColumn) isText() bool { return c.Column.str != nil && c.Column.ClickHouse == "String" }
+
 // longest is the length of the longest value.
 func (c *BatchColumn) longest() int {
 	n := 0
@@ -532,28 +542,53 @@ func (c *BatchColumn) longest() int {
 // expanded is the length of all events' values.
 func (c *BatchColumn) expanded() int {
 	n := 0
-	if len(c.Values) > 0 {
-		for i := range c.events {
-			n += len(c.Value(i))
-		}
+	for i := range c.events {
+		n += len(c.Value(i))
 	}
 	return n
 }
 
-// Value returns event i's string or list, one of Values, or nil.
-func (c *BatchColumn) Value(i int) []byte {
-	k := 1
+// key is the index in Values of event i's value plus one, or 0 for none.
+func (c *BatchColumn) key(i int) int {
 	switch len(c.keyBytes) {
 	case 0:
+		return 1
 	case c.events:
-		k = int(c.keyBytes[i])
+		return int(c.keyBytes[i])
 	default:
-		k = int(binary.LittleEndian.Uint16(c.keyBytes[2*i:]))
+		return int(binary.LittleEndian.Uint16(c.keyBytes[2*i:]))
 	}
-	if k == 0 {
-		return nil
+}
+
+// Value returns event i's string or list, one of Values, or nil.
+func (c *BatchColumn) Value(i int) []byte {
+	if k := c.key(i); k > 0 {
+		return c.Values[k-1]
 	}
-	return c.Values[k-1]
+	return nil
+}
+
+// makeStrings makes the values' Go form, once.
+func (c *BatchColumn) makeStrings() {
+	if c.strings != nil || c.lists != nil {
+		return
+	}
+	if c.Column.str != nil {
+		c.strings = make([]string, len(c.Values)+1)
+		for i, v := range c.Values {
+			c.strings[i+1] = string(v)
+		}
+		return
+	}
+	c.lists = make([][]string, len(c.Values)+1)
+	for i, v := range c.Values {
+		for len(v) > 0 {
+			_, _, tag := protowire.ConsumeTag(v)
+			s, n := protowire.ConsumeBytes(v[tag:])
+			c.lists[i+1] = append(c.lists[i+1], string(s))
+			v = v[tag+n:]
+		}
+	}
 }
 
 // Keys returns, for each event, the index in Values of its value plus one, or
@@ -630,7 +665,8 @@ func (c *BatchColumn) Numbers(buf []int64) []int64 {
 // GUIDs returns 16 bytes for each event.
 func (c *BatchColumn) GUIDs() []byte { return c.fixed }
 
-// Event reads event i into e, which it resets. It fails when a time of it is
+// Event reads event i into e, which it resets. Events with equal lists share
+// them. It fails when a time of it is
 // outside of what can be stored.
 func (r *BatchReader) Event(i int, e *Event) (err error) {
 	*e = Event{}
@@ -638,14 +674,11 @@ func (r *BatchReader) Event(i int, e *Event) (err error) {
 		c := &r.columns[k]
 		switch col := c.Column; {
 		case col.str != nil:
-			*col.str(e) = string(c.Value(i))
+			c.makeStrings()
+			*col.str(e) = c.strings[c.key(i)]
 		case col.list != nil:
-			for v := c.Value(i); len(v) > 0; {
-				_, _, tag := protowire.ConsumeTag(v)
-				s, n := protowire.ConsumeBytes(v[tag:])
-				*col.list(e) = append(*col.list(e), string(s))
-				v = v[tag+n:]
-			}
+			c.makeStrings()
+			*col.list(e) = c.lists[c.key(i)]
 		case col.guid != nil:
 			copy(col.guid(e)[:], c.fixed[16*i:])
 		default:

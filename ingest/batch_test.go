@@ -183,7 +183,7 @@ func rawBytes(field protowire.Number, b string) []byte {
 }
 
 func TestBadBatches(t *testing.T) {
-	const hub, ciphers, id, port = 2, 36, 4, 23
+	const hub, text, ciphers, id, port = 2, 12, 36, 4, 23
 	good := batchOf(mixed(9)).AppendTo(nil)
 	tests := []struct {
 		name string
@@ -208,7 +208,7 @@ func TestBadBatches(t *testing.T) {
 		{"list that is none", rawColumn(1, ciphers, rawBytes(columnValues, "\xff")), "list"},
 		{"list of something else", rawColumn(1, ciphers, rawBytes(columnValues, string(rawBytes(hub, "x")))), "list has field 2"},
 		{"a column twice", append(good, rawColumn(9, hub, rawBytes(columnValues, "h"))...), "two columns"},
-		{"grows", rawColumn(MaxBatchEvents, hub, rawBytes(columnValues, strings.Repeat("x", 1<<20))), "grows to"},
+		{"grows", rawColumn(MaxBatchEvents, text, rawBytes(columnValues, strings.Repeat("x", 1<<20))), "grows to"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -220,7 +220,12 @@ func TestBadBatches(t *testing.T) {
 	// A long value that one event of many has is fine.
 	keys := make([]byte, MaxBatchEvents)
 	keys[7] = 1
-	if err := new(BatchReader).Read(rawColumn(MaxBatchEvents, hub, rawBytes(columnValues, strings.Repeat("x", 1<<20)), rawBytes(columnKeys, string(keys)))); err != nil {
+	long := rawBytes(columnValues, strings.Repeat("x", 1<<20))
+	if err := new(BatchReader).Read(rawColumn(MaxBatchEvents, text, long, rawBytes(columnKeys, string(keys)))); err != nil {
+		t.Error(err)
+	}
+	// So is one that all share in the store.
+	if err := new(BatchReader).Read(rawColumn(MaxBatchEvents, hub, long)); err != nil {
 		t.Error(err)
 	}
 	var r BatchReader
