@@ -116,6 +116,11 @@ func (g *gen) strOrNull(v val) val {
 				return val{sql: quote(s), k: kString, atom: true, c: &plan.Const{T: plan.String, Text: s}}
 			}
 		}
+		if v.path == nil && v.k == kJSON {
+			// Compact already: only a string has to be read.
+			h := g.hoist(v)
+			return call(kDynString, true, "if(startsWith("+h.sql+", '\"'), JSONExtractString("+h.sql+"), "+h.sql+")")
+		}
 		return call(kDynString, true, extract(v, "String"))
 	case v.k == kDynString:
 		return v
@@ -154,7 +159,7 @@ func (g *gen) str(v val) val {
 	case kTimespan:
 		sql = g.timespanText(v)
 	case kArray:
-		return g.str(g.json(v))
+		return call(kString, false, g.json(v).sql)
 	}
 	if v.null {
 		sql = "ifNull(" + sql + ", '')"
@@ -226,7 +231,9 @@ func (g *gen) json(v val) val {
 		sql = "toString(" + v.sql + ")"
 	case kReal:
 		h := g.hoist(v)
-		sql = "multiIf(isFinite(" + h.sql + "), toString(" + h.sql + "), isNaN(" + h.sql + "), '\"NaN\"', " + h.sql + " > 0, '\"Infinity\"', '\"-Infinity\"')"
+		// With a point, as Kusto writes reals: digits alone would be a whole number,
+		// and no JSON at all beyond 64 bits.
+		sql = "multiIf(isFinite(" + h.sql + "), if(match(toString(" + h.sql + "), '[.e]'), toString(" + h.sql + "), concat(toString(" + h.sql + "), '.0')), isNaN(" + h.sql + "), '\"NaN\"', " + h.sql + " > 0, '\"Infinity\"', '\"-Infinity\"')"
 		if v.null {
 			sql = "if(isNull(" + h.sql + "), NULL, " + sql + ")"
 		}

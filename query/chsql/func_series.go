@@ -38,6 +38,12 @@ func lambdaName(s string) bool {
 
 func realArray(sql string) val { return val{k: kArray, elem: kReal, elemNull: true, sql: sql} }
 
+// asGiven returns a series of the values that another had: whole numbers stay
+// without a point.
+func asGiven(sql string) val {
+	return val{k: kArray, elem: kJSON, sql: "arrayMap(x -> if(isFinite(ifNull(x, nan)), toString(assumeNotNull(x)), 'null'), " + sql + ")"}
+}
+
 // eachReal makes a function of each element; {} is the element.
 func eachReal(sql string) function {
 	return func(g *gen, c *plan.Call, a []val) val {
@@ -150,15 +156,15 @@ var seriesFunctions = map[string]function{
 		if len(a) > 1 {
 			value = g.num(a[1], kReal).sql
 		}
-		return realArray("arrayMap(x -> if(" + g.missing("x", a, 2) + ", " + value + ", x), " + s + ")")
+		return asGiven("arrayMap(x -> if(" + g.missing("x", a, 2) + ", " + value + ", x), " + s + ")")
 	},
 	"series_fill_forward": func(g *gen, c *plan.Call, a []val) val {
 		s := g.series(a[0])
-		return realArray("arrayFill(x -> NOT (" + g.missing("x", a, 1) + "), " + s + ")")
+		return asGiven("arrayFill(x -> NOT (" + g.missing("x", a, 1) + "), " + s + ")")
 	},
 	"series_fill_backward": func(g *gen, c *plan.Call, a []val) val {
 		s := g.series(a[0])
-		return realArray("arrayReverseFill(x -> NOT (" + g.missing("x", a, 1) + "), " + s + ")")
+		return asGiven("arrayReverseFill(x -> NOT (" + g.missing("x", a, 1) + "), " + s + ")")
 	},
 	"series_fill_linear": fillLinear,
 	"series_fir":         fir,
@@ -345,7 +351,7 @@ func fillLinear(g *gen, c *plan.Call, a []val) val {
 	whole := g.hoist(val{k: kCond, sql: "arrayAll(x -> isNull(x) OR x = trunc(x), " + s + ") AND NOT match(" + nonNullJSON(g, a[0]) + ", '[0-9]\\\\.[0-9]')"}).sql
 	line := "if(" + whole + ", trunc(" + s + "[f] + (" + s + "[t] - " + s + "[f]) * (i - f) / (t - f)), " + s + "[f] + (" + s + "[t] - " + s + "[f]) * (i - f) / (t - f))"
 	body := let("f", before, let("t", after, "multiIf(f = i, x, f = 0 OR t = 0, "+ends+", "+line+")"))
-	return realArray("if(empty(" + have + "), arrayMap(x -> CAST(" + constant + ", 'Nullable(Float64)'), " + s + "), arrayMap((x, i) -> " + body + ", " + s + ", arrayEnumerate(" + s + ")))")
+	return asGiven("if(empty(" + have + "), arrayMap(x -> CAST(" + constant + ", 'Nullable(Float64)'), " + s + "), arrayMap((x, i) -> " + body + ", " + s + ", arrayEnumerate(" + s + ")))")
 }
 
 // fir applies a filter over the points before, or around, each point.
