@@ -480,7 +480,6 @@ func (b *binder) filterParts(parts []rel, cond kql.Expr, cs bool) map[string]boo
 	for i := range parts {
 		part := &parts[i]
 		r := *part
-		n := len(part.cols)
 		var absent []Item
 		for _, m := range missing {
 			if _, ok := r.column(m.Name); !ok {
@@ -489,7 +488,7 @@ func (b *binder) filterParts(parts []rel, cond kql.Expr, cs bool) map[string]boo
 				r.cols = append(r.cols[:len(r.cols):len(r.cols)], c)
 			}
 		}
-		n = len(r.cols) - len(absent)
+		n := len(r.cols) - len(absent)
 		b.row = &r
 		pred := b.searchPredicate(cond, cs)
 		part.node = &Filter{In: extendNode(r.node, absent), Pred: pred}
