@@ -20,7 +20,7 @@ TEST_TIMEOUT ?= 20m
 FUZZ_TIME ?= 60s
 # What make test fuzzes, and with how many inputs. A number, not a time: when the
 # time runs out while an input is being looked at, go test fails without one.
-FUZZ_SOME ?= ./query/plan:FuzzCompile:20000x ./query/kql:FuzzParsePrint:40000x ./query/chsql:FuzzQuote:4000x
+FUZZ_SOME ?= ./query/plan:FuzzCompile:20000x ./query/kql:FuzzParsePrint:40000x ./query/chsql:FuzzQuote:2000x
 
 .PHONY: help up build test race lint fmt bench fuzz fuzz-some screenshot clean
 
