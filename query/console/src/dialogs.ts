@@ -37,14 +37,14 @@ export function askToken(refused: boolean): Promise<string | null> {
 }
 
 const keys: [string, string][] = [
-  ["Shift+Enter, Ctrl+Enter, F5", "Run the selection, or the query"],
+  ["Shift+Enter, Ctrl+Enter", "Run the selection, or the query"],
   ["Esc", "Cancel the running query"],
   ["Ctrl+Space", "Complete: tables, columns, functions, operators"],
   ["Shift+Alt+F", "Format"],
   ["Ctrl+/", "Comment out"],
   ["F8", "Next error"],
   ["Ctrl+M", "Let Tab leave the editor, or not"],
-  ["F6, Shift+F6", "Next or last part of the page"],
+  ["F6, Shift+F6", "Next or previous part of the page"],
   ["Arrows, Home, End, Page Up, Page Down", "Move in the table"],
   ["Enter", "In the table: show the row"],
   ["S", "In the table: sort by the column"],

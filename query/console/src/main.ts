@@ -398,7 +398,7 @@ function begin(): void {
   })
   addEventListener("keydown", (event) => {
     const shortcut = event.key === "Enter" && (event.shiftKey || event.ctrlKey || event.metaKey)
-    if ((shortcut || event.key === "F5") && !event.defaultPrevented && !event.altKey && !find<HTMLDialogElement>("dialog").open) {
+    if (shortcut && !event.defaultPrevented && !event.altKey && !find<HTMLDialogElement>("dialog").open) {
       event.preventDefault()
       void run()
     }
