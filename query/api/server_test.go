@@ -508,3 +508,40 @@ func TestClientErrors(t *testing.T) {
 		t.Errorf("an answer without an end is taken for whole: %v", err)
 	}
 }
+
+// lateRunner runs a statement only after a while.
+type lateRunner struct {
+	query.Runner
+	wait time.Duration
+}
+
+func (r lateRunner) Run(ctx context.Context, st query.Statement) (query.Rows, error) {
+	select {
+	case <-time.After(r.wait):
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	return r.Runner.Run(ctx, st)
+}
+
+// The time to read a request is not the time to answer it.
+func TestQueryOutlastsReadTimeout(t *testing.T) {
+	const timeout = 200 * time.Millisecond
+	engine, err := query.New(query.Config{Catalog: catalog(t)}, lateRunner{openRunner(t), 3 * timeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(NewServer(engine, Config{}))
+	s.Config.ReadTimeout = timeout
+	s.Start()
+	defer s.Close()
+	for _, req := range [][3]string{
+		{"POST", "/api/v1/query", `{"query":"print x = 1"}`},
+		{"POST", "/v1/rest/query", `{"csl":"print x = 1"}`},
+		{"GET", "/v1/workspaces/any/query?query=print%20x%3D1", ""},
+	} {
+		if status, _, body := send(t, req[0], s.URL+req[1], req[2]); status != http.StatusOK {
+			t.Errorf("%s %s: %d %s", req[0], req[1], status, body)
+		}
+	}
+}

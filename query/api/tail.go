@@ -157,10 +157,6 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 		}
 		if !begun {
 			begun = true
-			// The server's limit on reading a request would end the tail.
-			if err := out.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-				return err
-			}
 			h := w.Header()
 			h.Set("Content-Type", mediaEvents)
 			h.Set("Cache-Control", "no-store")

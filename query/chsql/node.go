@@ -277,7 +277,7 @@ func fromTicks(sql string) string {
 	return `reinterpret(` + sql + `, 'DateTime64(7, \'UTC\')')`
 }
 
-// rangeNode counts from a start by a step. No more rows than fit are made.
+// rangeNode counts from a start by a step.
 func (g *gen) rangeNode(n *plan.Range, need set) *block {
 	b := &block{}
 	g.b = b
@@ -332,9 +332,10 @@ func ordered(n *plan.Range) bool {
 
 func isZero(v val) bool { return v.c != nil && !v.c.Null && v.c.Int == 0 && v.c.Real == 0 }
 
-// rangeCount keeps a number of rows between nothing and what a range may make.
+// rangeCount is a number of rows, none for a range that has none. A range that
+// never ends does so at the query's limits.
 func rangeCount(sql string) string {
-	return "toUInt64(least(greatest(assumeNotNull(ifNull(" + sql + ", 0)), 0), 100000000))"
+	return "toUInt64(greatest(assumeNotNull(ifNull(" + sql + ", 0)), 0))"
 }
 
 // ordinary wraps a block unless its rows can still be filtered.
