@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"mime"
 	"net"
@@ -232,11 +231,7 @@ func (s *Server) handleOpen(h handler, write errorWriter) http.Handler {
 		}()
 		err := s.checkHost(r)
 		if err == nil {
-			body := &requestBody{http.MaxBytesReader(w, r.Body, s.config.MaxBodyBytes), http.NewResponseController(w)}
-			if r.ContentLength == 0 {
-				body.whole()
-			}
-			r.Body = body
+			r.Body = http.MaxBytesReader(w, r.Body, s.config.MaxBodyBytes)
 			err = h(tw, r)
 		}
 		if err == nil {
@@ -258,26 +253,6 @@ func (s *Server) handleOpen(h handler, write errorWriter) http.Handler {
 			panic(http.ErrAbortHandler)
 		}
 	})
-}
-
-// requestBody lifts the server's limit on the time to read a request when all of
-// it is there: the server would take the limit for the client's leaving, and end
-// a query that runs longer.
-type requestBody struct {
-	io.ReadCloser
-	control *http.ResponseController
-}
-
-func (b *requestBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) {
-		b.whole()
-	}
-	return n, err
-}
-
-func (b *requestBody) whole() {
-	b.control.SetReadDeadline(time.Time{}) //nolint:errcheck // a server without limits has none to lift
 }
 
 // trackedWriter knows whether anything has been written.
