@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -38,6 +39,7 @@ const mediaArrow = "application/vnd.apache.arrow.stream"
 const (
 	arrowTruncated = "hubscope.truncated"
 	arrowRows      = "hubscope.rows"
+	arrowNotices   = "hubscope.notices" // lines; absent without any
 )
 
 // arrowSchema is the schema of a result.
@@ -162,7 +164,11 @@ func (a *answer) writeArrow(s *sink, trailer http.Header) error {
 	truncated, rows := strconv.FormatBool(a.rows.Truncated()), strconv.FormatInt(a.rows.Stats().Rows, 10)
 	empty := builder.NewRecordBatch()
 	defer empty.Release()
-	last := array.NewRecordBatchWithMetadata(schema, empty.Columns(), 0, arrow.NewMetadata([]string{arrowTruncated, arrowRows}, []string{truncated, rows}))
+	keys, values := []string{arrowTruncated, arrowRows}, []string{truncated, rows}
+	if len(a.notices) > 0 {
+		keys, values = append(keys, arrowNotices), append(values, strings.Join(a.notices, "\n"))
+	}
+	last := array.NewRecordBatchWithMetadata(schema, empty.Columns(), 0, arrow.NewMetadata(keys, values))
 	defer last.Release()
 	if err := out.Write(last); err != nil {
 		return err

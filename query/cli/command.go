@@ -209,7 +209,7 @@ func (v *view) print(sh *Shell, answer *api.Answer, p *progress) error {
 		fmt.Fprintln(sh.Out)
 		drawing.draw(canvas{sh.Out, width, sh.Color}, r)
 	}
-	truncated(sh, answer.Done)
+	notes(sh, answer.Done)
 	if t, ok := w.(*table); ok && t.cut {
 		fmt.Fprintf(sh.Err, "note: long cells were cut to fit %d columns; --format json shows them whole\n", width)
 	}
@@ -220,8 +220,12 @@ func (v *view) print(sh *Shell, answer *api.Answer, p *progress) error {
 	return nil
 }
 
-// truncated says that a result is not whole.
-func truncated(sh *Shell, done *api.Done) {
+// notes says what one has to know of a result: that it is not whole, or where
+// it comes from.
+func notes(sh *Shell, done *api.Done) {
+	for _, n := range done.Notices {
+		fmt.Fprintln(sh.Err, "note:", n)
+	}
 	if done.Truncated {
 		fmt.Fprintf(sh.Err, "note: the result was cut after %s; there are more\n", plural(done.Stats.Rows, "row"))
 	}

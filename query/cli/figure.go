@@ -57,7 +57,7 @@ func (v *view) saveChart(ctx context.Context, sh *Shell, client *api.Client, req
 	if err != nil {
 		return "", err
 	}
-	truncated(sh, done)
+	notes(sh, done)
 	if c.more {
 		fmt.Fprintf(sh.Err, "note: the chart shows the first %s\n", plural(maxPoints, "row"))
 	}

@@ -129,7 +129,7 @@ func saveText(ctx context.Context, sh *Shell, client *api.Client, req api.QueryR
 	if err != nil {
 		return "", err
 	}
-	truncated(sh, done)
+	notes(sh, done)
 	return plural(done.Stats.Rows, "row"), nil
 }
 
@@ -165,17 +165,21 @@ func saveArrow(ctx context.Context, sh *Shell, client *api.Client, req api.Query
 		}
 		write, end = w.Write, w.Close
 	}
-	rows, cut := int64(0), false
+	done := api.Done{}
 	for in.Next() {
 		batch := in.RecordBatch()
 		if m, ok := batch.(arrow.RecordBatchWithMetadata); ok {
-			value, _ := m.Metadata().GetValue(truncatedKey)
-			cut = cut || value == "true"
+			if value, _ := m.Metadata().GetValue(truncatedKey); value == "true" {
+				done.Truncated = true
+			}
+			if value, ok := m.Metadata().GetValue(noticesKey); ok {
+				done.Notices = strings.Split(value, "\n")
+			}
 		}
 		if batch.NumRows() == 0 {
 			continue
 		}
-		rows += batch.NumRows()
+		done.Stats.Rows += batch.NumRows()
 		if err := writeAs(schema, batch, write); err != nil {
 			return "", fmt.Errorf("%w: %w", errWrite, err)
 		}
@@ -186,14 +190,15 @@ func saveArrow(ctx context.Context, sh *Shell, client *api.Client, req api.Query
 	if err := end(); err != nil {
 		return "", fmt.Errorf("%w: %w", errWrite, err)
 	}
-	if cut {
-		fmt.Fprintf(sh.Err, "note: the result was cut after %s; there are more\n", plural(rows, "row"))
-	}
-	return plural(rows, "row"), nil
+	notes(sh, &done)
+	return plural(done.Stats.Rows, "row"), nil
 }
 
-// truncatedKey stands in the metadata of the last batch of a result.
-const truncatedKey = "hubscope.truncated"
+// What stands in the metadata of the last batch of a result.
+const (
+	truncatedKey = "hubscope.truncated"
+	noticesKey   = "hubscope.notices"
+)
 
 // keepOpen hides that the file can be closed, which the writers would do.
 type keepOpen struct{ io.Writer }

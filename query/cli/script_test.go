@@ -192,7 +192,7 @@ func start(t *testing.T) *stack {
 		t.Fatal(err)
 	}
 	t.Cleanup(runner.Close)
-	engine, err := query.New(query.Config{}, runner)
+	engine, err := query.New(query.Config{EventDays: 400}, runner)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,11 +37,12 @@ func FuzzCompile(f *testing.F) {
 	}
 	now := int64(plan.UnixEpochTicks) + 20_000*plan.TicksPerDay
 	f.Fuzz(func(t *testing.T, text string) {
-		tree, _ := kql.Parse(text)
+		tree, syntax := kql.Parse(text)
 		var sql [2]string
 		for i := range sql {
 			p, errs := plan.Bind(tree, cat, plan.Options{Now: &now})
-			if len(errs) > 0 || p.Discover != nil {
+			// What is not KQL is bound for the sake of its errors only.
+			if len(syntax) > 0 || len(errs) > 0 || p.Discover != nil {
 				return
 			}
 			sql[i] = chsql.Generate(p).SQL

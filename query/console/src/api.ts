@@ -80,7 +80,7 @@ interface Line {
   columns?: Column[]
   rows?: Cell[][]
   progress?: Stats
-  done?: { stats: Stats; truncated: boolean; render?: Render }
+  done?: { stats: Stats; truncated: boolean; notices?: string[]; render?: Render }
   error?: Problem
 }
 

@@ -205,7 +205,9 @@ async function run(): Promise<void> {
     if (result === next) grid.grown()
     const ms = performance.now() - mine.begin
     stats(next, done.stats, ms)
-    if (done.truncated) banner(`Cut at ${next.rows.length.toLocaleString("en")} rows: the result is not complete. Summarize, filter or take fewer.`)
+    const notes = done.notices ?? []
+    if (done.truncated) notes.push(`Cut at ${next.rows.length.toLocaleString("en")} rows: the result is not complete. Summarize, filter or take fewer.`)
+    banner(notes.join(" · "))
     history.add({ query: part.text, range: write(range.value), at: Date.now(), rows: next.rows.length, ms })
     chart.show(next.columns, next.rows, next.render)
     const kind = next.render && kindOf(next.render.visualization)
