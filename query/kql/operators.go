@@ -82,6 +82,11 @@ func (p *parser) sub() Expr {
 		pipe.Ops = []Operator{p.operator()}
 	}
 	p.settle(start, true)
+	if len(pipe.Ops) > 0 {
+		if bad, ok := pipe.Ops[0].(*BadOp); ok {
+			bad.Span = p.from(start) // with what was left behind
+		}
+	}
 	p.ops(&pipe)
 	p.shut(outer)
 	pipe.Span = p.from(start)
