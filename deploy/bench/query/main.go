@@ -179,7 +179,13 @@ func (b *measure) turns(sqls ...string) ([]costs, error) {
 
 func ms(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
 
-func ratio(a, b time.Duration) float64 { return ms(a) / ms(b) }
+// ratio writes a by b; what took less than a millisecond says nothing.
+func ratio(a, b time.Duration) string {
+	if a < time.Millisecond || b < time.Millisecond {
+		return "-"
+	}
+	return fmt.Sprintf("%.2fx", ms(a)/ms(b))
+}
 
 // noRollups forbids the rollups.
 const noRollups = "set query_rollups = false;\n"
@@ -232,7 +238,7 @@ func (b *measure) byHand() error {
 			text := func(c costs) string {
 				return fmt.Sprintf("%8.1f (%8.1f) [%7.1f]", ms(c.wall), ms(c.median), ms(c.cpu))
 			}
-			fmt.Printf("  %-36s %-17s %s %s %6.2fx %6.2fx\n", q.name, table, text(t[0]), text(t[1]), ratio(t[0].wall, t[1].wall), ratio(t[0].cpu, t[1].cpu))
+			fmt.Printf("  %-36s %-17s %s %s %7s %7s\n", q.name, table, text(t[0]), text(t[1]), ratio(t[0].wall, t[1].wall), ratio(t[0].cpu, t[1].cpu))
 			if q.rollup == "" {
 				break
 			}
@@ -272,7 +278,7 @@ func (b *measure) rollups() error {
 		if !slices.Equal(a, raw) {
 			equal = "DIFFERENT"
 		}
-		fmt.Printf("  %-36s %-17s %8.1f ms  events %8.1f ms %7.1fx (processor %.1fx)  %s\n", q.name, with.Rollup, ms(t[0].wall), ms(t[1].wall),
+		fmt.Printf("  %-36s %-17s %8.1f ms  events %8.1f ms %8s (processor %s)  %s\n", q.name, with.Rollup, ms(t[0].wall), ms(t[1].wall),
 			ratio(t[1].wall, t[0].wall), ratio(t[1].cpu, t[0].cpu), equal)
 	}
 	return nil
