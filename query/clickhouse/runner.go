@@ -477,11 +477,15 @@ func (r *rows) translate(id string, err error) error {
 // becomes.
 const errThrowIf = 395
 
+// errPlanOptimizations is ClickHouse's TOO_MANY_QUERY_PLAN_OPTIMIZATIONS.
+const errPlanOptimizations = 572
+
 // tooComplex says whether the engine refused to look at a statement as large as
 // this one.
 func tooComplex(e *ch.Exception) bool {
 	switch e.Code {
-	case proto.ErrTooDeepAst, proto.ErrTooBigAst, proto.ErrTooDeepRecursion, proto.ErrTooManyColumns, proto.ErrTooDeepSubqueries:
+	case proto.ErrTooDeepAst, proto.ErrTooBigAst, proto.ErrTooDeepRecursion, proto.ErrTooManyColumns, proto.ErrTooDeepSubqueries,
+		errPlanOptimizations:
 		return true
 	}
 	return strings.Contains(e.Message, "Max query size exceeded") || strings.Contains(e.Message, "Query tree is too big") ||
