@@ -10,6 +10,19 @@ const shots = process.argv[3] // a folder for pictures, optional
 const link = (query, range = "24h", run = true) => "#" + new URLSearchParams({ query, range, ...(run && { run: "1" }) })
 const samples = JSON.parse(await readFile(new URL("../src/samples.json", import.meta.url)))
 
+// eventually waits for what is drawn with the next frame, or copied.
+async function eventually(get, want) {
+  const end = Date.now() + patience
+  for (;;) {
+    try {
+      return assert.deepEqual(await get(), want)
+    } catch (error) {
+      if (!(error instanceof assert.AssertionError) || Date.now() > end) throw error
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+}
+
 const tests = {
   async "loads small, and completes from the schema"(browser) {
     const c = await Console.open(browser, url)
@@ -103,18 +116,18 @@ const tests = {
     await c.ready()
     await c.run('datatable(n:long, s:string, t:timespan, d:dynamic) [3,"b",time(1d),dynamic({"a":[1,2]}), 10,"a",time(2h),dynamic(null), 9007199254740993,"c",time(1.02:03:04),dynamic("x")]')
     assert.match(await c.stats(), /^3 rows/)
-    assert.deepEqual([await c.cell(0, 0), await c.cell(1, 0), await c.cell(2, 0)], ["3", "10", "9007199254740993"])
+    await eventually(async () => [await c.cell(0, 0), await c.cell(1, 0), await c.cell(2, 0)], ["3", "10", "9007199254740993"])
     await c.page.click('.grid-th >> text="n"')
     await c.page.click('.grid-th >> text="n"')
     assert.equal(await c.page.getAttribute(".grid-th >> nth=0", "aria-sort"), "descending")
-    assert.deepEqual([await c.cell(0, 0), await c.cell(1, 0), await c.cell(2, 0)], ["9007199254740993", "10", "3"])
+    await eventually(async () => [await c.cell(0, 0), await c.cell(1, 0), await c.cell(2, 0)], ["9007199254740993", "10", "3"])
     await c.page.click('.grid-th >> text="t"')
-    assert.deepEqual([await c.cell(0, 1), await c.cell(1, 1), await c.cell(2, 1)], ["a", "b", "c"])
+    await eventually(async () => [await c.cell(0, 1), await c.cell(1, 1), await c.cell(2, 1)], ["a", "b", "c"])
     await c.page.locator('.grid-row[aria-rowindex="3"] > *').nth(2).click()
     await c.page.keyboard.press("Control+C")
-    assert.equal(await c.page.evaluate(() => navigator.clipboard.readText()), "b")
+    await eventually(() => c.page.evaluate(() => navigator.clipboard.readText()), "b")
     await c.page.keyboard.press("Control+Shift+C")
-    assert.equal(await c.page.evaluate(() => navigator.clipboard.readText()), '3\tb\t1.00:00:00\t{"a":[1,2]}')
+    await eventually(() => c.page.evaluate(() => navigator.clipboard.readText()), '3\tb\t1.00:00:00\t{"a":[1,2]}')
     await c.page.keyboard.press("Enter")
     await c.page.waitForSelector(".detail .json-node")
     assert.match(await c.page.textContent(".detail"), /a\[2\]011?1?2?/)
@@ -253,7 +266,7 @@ const tests = {
     await c.page.waitForFunction(() => document.querySelector(".grid-th .name").textContent === "a")
     // One query with an empty line in it is one query.
     await c.run("let x = 5;\n\nprint y = x")
-    assert.equal(await c.cell(0, 0), "5")
+    await eventually(() => c.cell(0, 0), "5")
     // Errors of a part stand where the part is.
     await c.run("print a = 1\n\nprint b = nothing")
     assert.equal((await c.page.textContent(".problem .place")).trim(), "3")
@@ -276,7 +289,7 @@ const tests = {
     await d.ready()
     assert.equal(await d.text(), query)
     assert.match(await d.page.textContent("#range"), /Last 4 hours/)
-    assert.equal(await d.cell(0, 0), "0")
+    await eventually(() => d.cell(0, 0), "0")
     // The address is the query, but a reload does not run it again.
     assert.doesNotMatch(await d.settledHash(), /run=1/)
     return d
@@ -305,12 +318,12 @@ const tests = {
     b = await body(() => c.page.click("#run"))
     assert.deepEqual([b.start, b.end], ["2020-01-01T00:00:01.000Z", "2020-01-02T03:04:05.000Z"])
     await c.idle()
-    assert.equal(await c.cell(0, 0), "0")
+    await eventually(() => c.cell(0, 0), "0")
     await pick("Set in query")
     b = await body(() => c.page.click("#run"))
     assert.deepEqual([b.start, b.end], [undefined, undefined])
     await c.idle()
-    assert.notEqual(await c.cell(0, 0), "0")
+    await eventually(async () => (await c.cell(0, 0)) !== "0", true)
     return c
   },
 
