@@ -257,7 +257,7 @@ func TestNearest(t *testing.T) {
 		{"whree", "where"}, {"Time", ""}, {"x", ""}, {"", ""}, {strings.Repeat("where", 100), ""},
 	}
 	for _, tt := range tests {
-		if got := Nearest(tt.in, names); got != tt.want {
+		if got := nearest(tt.in, names); got != tt.want {
 			t.Errorf("%q: want %q, got %q", tt.in, tt.want, got)
 		}
 	}

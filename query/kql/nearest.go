@@ -1,10 +1,8 @@
 package kql
 
-// Nearest returns the name of names that s was probably meant to be, or "".
+// nearest returns the name of names that s was probably meant to be, or "".
 // Names that differ only in case come first; others may differ in a third of
 // their characters, at most three, a swap of neighbours counting once.
-func Nearest(s string, names []string) string { return nearest(s, names) }
-
 func nearest(s string, names []string) string {
 	best, bestDistance := "", min((len(s)+1)/3, 3)+1
 	if len(s) > 64 {

@@ -852,7 +852,7 @@ func (b *binder) enter(c *kql.Call, f *function, first *rel) (*scope, bool) {
 				b.errorf(a.Range(), CodeType, "function %s: %s has the type %s, not %s", f.name, p.Name.Text, t, x.Type())
 			}
 			level := 0
-			if b.row != nil && hasRef(x) {
+			if b.row != nil && ReadsColumns(x) {
 				level = b.level
 				if level == 0 {
 					level = -1

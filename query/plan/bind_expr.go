@@ -1022,18 +1022,6 @@ func isConstant(x Expr) bool {
 	return false
 }
 
-// hasRef says whether an expression reads a column of the row.
-func hasRef(x Expr) bool {
-	found := false
-	WalkExpr(x, func(x Expr) bool {
-		if _, ok := x.(*Ref); ok {
-			found = true
-		}
-		return !found
-	})
-	return found
-}
-
 // WalkExpr calls f for x and, where f returns true, for the expressions inside
 // it. Subqueries are not entered.
 func WalkExpr(x Expr, f func(Expr) bool) {

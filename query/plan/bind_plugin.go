@@ -11,9 +11,6 @@ import (
 // plugins are the plugins of evaluate that hubscope has.
 var plugins = []string{"bag_unpack", "pivot", "narrow", "ipv4_lookup", "ipv6_lookup", "activity_counts_metrics", "rolling_percentile", "rows_near", "sliding_window_counts", "preview"}
 
-// Plugins returns the names of the plugins that evaluate can call.
-func Plugins() []string { return append([]string(nil), plugins...) }
-
 func (b *binder) evaluate(op *kql.EvaluateOp, in rel) rel {
 	unknown := rel{node: in.node, cols: in.cols, open: func(name string) Column { return b.newCol(name, Unknown) }}
 	if b.partition != nil {

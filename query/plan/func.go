@@ -264,15 +264,6 @@ func Functions() []*Func {
 	return all
 }
 
-// FuncCount is the number of functions; their IDs are below it.
-func FuncCount() int { return len(functionList) }
-
-// ScalarFunc returns the scalar function of this name, nil if there is none.
-func ScalarFunc(name string) *Func { return scalarFuncs[name] }
-
-// AggregateFunc returns the aggregate of this name, nil if there is none.
-func AggregateFunc(name string) *Func { return aggregateFuncs[name] }
-
 var functionList, scalarFuncs, aggregateFuncs = buildFunctions()
 
 func buildFunctions() (list []*Func, scalars, aggregates map[string]*Func) {
