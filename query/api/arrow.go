@@ -35,11 +35,11 @@ import (
 
 const mediaArrow = "application/vnd.apache.arrow.stream"
 
-// Metadata of the last batch.
+// Keys of the metadata of the last batch.
 const (
-	arrowTruncated = "hubscope.truncated"
-	arrowRows      = "hubscope.rows"
-	arrowNotices   = "hubscope.notices" // lines; absent without any
+	ArrowTruncated = "hubscope.truncated" // true or false
+	ArrowRows      = "hubscope.rows"
+	ArrowNotices   = "hubscope.notices" // lines; absent without any
 )
 
 // arrowSchema is the schema of a result.
@@ -164,9 +164,9 @@ func (a *answer) writeArrow(s *sink, trailer http.Header) error {
 	truncated, rows := strconv.FormatBool(a.rows.Truncated()), strconv.FormatInt(a.rows.Stats().Rows, 10)
 	empty := builder.NewRecordBatch()
 	defer empty.Release()
-	keys, values := []string{arrowTruncated, arrowRows}, []string{truncated, rows}
+	keys, values := []string{ArrowTruncated, ArrowRows}, []string{truncated, rows}
 	if len(a.notices) > 0 {
-		keys, values = append(keys, arrowNotices), append(values, strings.Join(a.notices, "\n"))
+		keys, values = append(keys, ArrowNotices), append(values, strings.Join(a.notices, "\n"))
 	}
 	last := array.NewRecordBatchWithMetadata(schema, empty.Columns(), 0, arrow.NewMetadata(keys, values))
 	defer last.Release()

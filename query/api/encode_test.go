@@ -303,7 +303,7 @@ func TestArrow(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if truncated, _ := last.GetValue(arrowTruncated); truncated != "true" {
+	if truncated, _ := last.GetValue(ArrowTruncated); truncated != "true" {
 		t.Errorf("the last batch says %v", last)
 	}
 	if res.Trailer.Get(trailerTruncated) != "true" || res.Trailer.Get(trailerRows) != "2" {

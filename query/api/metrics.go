@@ -39,19 +39,16 @@ func newMetrics(mp metric.MeterProvider, s *Server) *metrics {
 	m.duration, err = meter.Float64Histogram("hubscope.query.duration", metric.WithUnit("s"), metric.WithDescription("From the request to the last row."),
 		metric.WithExplicitBucketBoundaries(.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600))
 	check(err)
-	_, err = meter.Int64ObservableGauge("hubscope.query.running", metric.WithUnit("{query}"), metric.WithDescription("Queries that run now."),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			running, _ := s.gate.counts()
-			o.Observe(int64(running))
-			return nil
-		}))
+	running, err := meter.Int64ObservableGauge("hubscope.query.running", metric.WithUnit("{query}"), metric.WithDescription("Queries that run now."))
 	check(err)
-	_, err = meter.Int64ObservableGauge("hubscope.query.waiting", metric.WithUnit("{query}"), metric.WithDescription("Queries that wait for others."),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			_, waiting := s.gate.counts()
-			o.Observe(int64(waiting))
-			return nil
-		}))
+	waiting, err := meter.Int64ObservableGauge("hubscope.query.waiting", metric.WithUnit("{query}"), metric.WithDescription("Queries that wait for others."))
+	check(err)
+	_, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		now, later := s.gate.counts()
+		o.ObserveInt64(running, int64(now))
+		o.ObserveInt64(waiting, int64(later))
+		return nil
+	}, running, waiting)
 	check(err)
 	return m
 }

@@ -169,10 +169,10 @@ func saveArrow(ctx context.Context, sh *Shell, client *api.Client, req api.Query
 	for in.Next() {
 		batch := in.RecordBatch()
 		if m, ok := batch.(arrow.RecordBatchWithMetadata); ok {
-			if value, _ := m.Metadata().GetValue(truncatedKey); value == "true" {
+			if value, _ := m.Metadata().GetValue(api.ArrowTruncated); value == "true" {
 				done.Truncated = true
 			}
-			if value, ok := m.Metadata().GetValue(noticesKey); ok {
+			if value, ok := m.Metadata().GetValue(api.ArrowNotices); ok {
 				done.Notices = strings.Split(value, "\n")
 			}
 		}
@@ -193,12 +193,6 @@ func saveArrow(ctx context.Context, sh *Shell, client *api.Client, req api.Query
 	notes(sh, &done)
 	return plural(done.Stats.Rows, "row"), nil
 }
-
-// What stands in the metadata of the last batch of a result.
-const (
-	truncatedKey = "hubscope.truncated"
-	noticesKey   = "hubscope.notices"
-)
 
 // keepOpen hides that the file can be closed, which the writers would do.
 type keepOpen struct{ io.Writer }
