@@ -25,7 +25,6 @@ type Collector struct {
 	tracer trace.Tracer
 	m      metrics
 	parts  []*part
-	tables atomic.Pointer[Migrated]
 	ready  chan struct{}
 	once   sync.Once
 }
@@ -89,14 +88,6 @@ func New(cfg Config, log *slog.Logger) (*Collector, error) {
 // this collector or by another.
 func (c *Collector) Ready() <-chan struct{} { return c.ready }
 
-// Migrated says what the migration did; false before Ready or without one.
-func (c *Collector) Migrated() (Migrated, bool) {
-	if m := c.tables.Load(); m != nil {
-		return *m, true
-	}
-	return Migrated{}, false
-}
-
 // Status returns a snapshot of every stream.
 func (c *Collector) Status() []Status {
 	out := make([]Status, len(c.parts))
@@ -146,7 +137,6 @@ func (c *Collector) migrate(ctx context.Context) error {
 		cancel()
 		switch {
 		case err == nil:
-			c.tables.Store(&m)
 			if m.From != m.To {
 				c.log.Info("tables migrated", "from", m.From, "to", m.To, "tables", m.Tables)
 			}

@@ -324,12 +324,10 @@ GROUP BY %[1]s`, keys, ingest.ConnectedDeviceCount, ingest.TotalDeviceCount, ing
 		bag = append(bag, fmt.Sprintf(`if(%[1]s = '', '', concat('"%[1]s":', toJSONString(%[1]s)))`, name))
 	}
 	return s.view("AzureMetrics", ingest.AzureMetrics, fmt.Sprintf(`SELECT *, %s,
-  '' AS TenantId, '%s' AS SubscriptionId, 'HUBSCOPE' AS ResourceGroup,
-  'MICROSOFT.DEVICES' AS ResourceProvider, upper(Hub) AS Resource,
   'PT1M' AS TimeGrain, multiIf(MetricName = '%s', 'MilliSeconds', MetricName = '%s', 'Bytes', 'Count') AS UnitName,
   'Azure' AS SourceSystem, 'AzureMetrics' AS Type,
   concat('{', arrayStringConcat(arrayFilter(d -> d != '', [%s]), ','), '}') AS Dimensions
-FROM (%s)`, resourceIds, zeroGUID, ingest.HandshakeDuration, ingest.DeviceDataUsage, strings.Join(bag, ", "), hubs))
+FROM (%s)`, azureResource, ingest.HandshakeDuration, ingest.DeviceDataUsage, strings.Join(bag, ", "), hubs))
 }
 
 // views are the KQL tables that are no tables. They have the columns of
@@ -349,20 +347,19 @@ func (s Schema) view(name string, columns []ingest.Column, body string) string {
 
 const zeroGUID = "00000000-0000-0000-0000-000000000000"
 
-// resourceIds are Azure's two spellings of a hub's id.
-const resourceIds = "concat('/SUBSCRIPTIONS/" + zeroGUID + "/RESOURCEGROUPS/HUBSCOPE/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/', upper(Hub)) AS ResourceId, lower(ResourceId) AS _ResourceId"
+// azureResource is what Azure's tables say of a hub, its id in two spellings first.
+const azureResource = "concat('/SUBSCRIPTIONS/" + zeroGUID + "/RESOURCEGROUPS/HUBSCOPE/PROVIDERS/MICROSOFT.DEVICES/IOTHUBS/', upper(Hub)) AS ResourceId, lower(ResourceId) AS _ResourceId,\n" +
+	"  '' AS TenantId, '" + zeroGUID + "' AS SubscriptionId, 'HUBSCOPE' AS ResourceGroup, 'MICROSOFT.DEVICES' AS ResourceProvider, upper(Hub) AS Resource"
 
 func (s Schema) azure() string {
 	return fmt.Sprintf(`SELECT TimeGenerated,
-  %s,
-  '' AS TenantId, '%s' AS SubscriptionId, 'HUBSCOPE' AS ResourceGroup,
-  'MICROSOFT.DEVICES' AS ResourceProvider, 'IOTHUBS' AS ResourceType, upper(Hub) AS Resource,
+  %s, 'IOTHUBS' AS ResourceType,
   Category, OperationName, Level, ResultType, ResultSignature, ResultDescription, DurationMs,
   MaskedIpAddress AS CallerIPAddress, toString(ConnectionId) AS CorrelationId, Node AS location_s,
   %s AS properties_s,
   'AzureDiagnostics' AS Type
 FROM %s
-WHERE OperationName IN ('%s', '%s', '%s')`, resourceIds, zeroGUID, azureProperties(), s.name("Connections"),
+WHERE OperationName IN ('%s', '%s', '%s')`, azureResource, azureProperties(), s.name("Connections"),
 		ingest.DeviceConnect, ingest.DeviceDisconnect, ingest.ConnectionRefused)
 }
 

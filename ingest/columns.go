@@ -161,14 +161,7 @@ var CertIdColumn = Column{Name: "CertId", Type: Long, ClickHouse: "UInt64", Code
 
 // AzureDiagnostics is Azure's envelope over Connections, so that queries
 // published for Azure IoT Hub run verbatim. A view.
-var AzureDiagnostics = []Column{
-	{Name: "TimeGenerated", Type: Datetime, ClickHouse: ticks, Doc: "When the event happened, UTC."},
-	{Name: "ResourceId", Type: String, ClickHouse: "String", Doc: "Azure-shaped id of the hub, upper case, as Azure writes it."},
-	{Name: "_ResourceId", Type: String, ClickHouse: "String", Doc: "Azure-shaped id of the hub, lower case."},
-	{Name: "TenantId", Type: String, ClickHouse: "String", Doc: "Empty; kept for published queries."},
-	{Name: "SubscriptionId", Type: String, ClickHouse: "String", Doc: "All zeros; kept for published queries."},
-	{Name: "ResourceGroup", Type: String, ClickHouse: "String", Doc: "\"HUBSCOPE\"; kept for published queries."},
-	{Name: "ResourceProvider", Type: String, ClickHouse: "String", Doc: "Always \"MICROSOFT.DEVICES\"."},
+var AzureDiagnostics = azureTable("When the event happened, UTC.", []Column{
 	{Name: "ResourceType", Type: String, ClickHouse: "String", Doc: "Always \"IOTHUBS\"."},
 	{Name: "Resource", Type: String, ClickHouse: "String", Doc: "Name of the hub, upper case."},
 	{Name: "Category", Type: String, ClickHouse: lowString, Doc: "\"Connections\"."},
@@ -183,6 +176,19 @@ var AzureDiagnostics = []Column{
 	{Name: "location_s", Type: String, ClickHouse: "String", Doc: "Node that took the connection."},
 	{Name: "properties_s", Type: String, ClickHouse: "String", Doc: "Azure's properties as JSON text: deviceId, protocol, authType, maskedIpAddress, sdkVersion, tlsVersion and ours."},
 	{Name: "Type", Type: String, ClickHouse: "String", Doc: "Always \"AzureDiagnostics\"."},
+})
+
+// azureTable begins with what Azure's tables of a hub have alike.
+func azureTable(time string, columns []Column) []Column {
+	return append([]Column{
+		{Name: "TimeGenerated", Type: Datetime, ClickHouse: ticks, Doc: time},
+		{Name: "ResourceId", Type: String, ClickHouse: "String", Doc: "Azure-shaped id of the hub, upper case, as Azure writes it."},
+		{Name: "_ResourceId", Type: String, ClickHouse: "String", Doc: "Azure-shaped id of the hub, lower case."},
+		{Name: "TenantId", Type: String, ClickHouse: "String", Doc: "Empty; kept for published queries."},
+		{Name: "SubscriptionId", Type: String, ClickHouse: "String", Doc: "All zeros; kept for published queries."},
+		{Name: "ResourceGroup", Type: String, ClickHouse: "String", Doc: "\"HUBSCOPE\"; kept for published queries."},
+		{Name: "ResourceProvider", Type: String, ClickHouse: "String", Doc: "Always \"MICROSOFT.DEVICES\"."},
+	}, columns...)
 }
 
 // Devices has one row a device: what is known of it from all its events. A

@@ -75,14 +75,7 @@ var MetricColumns = []Column{
 // AzureMetrics is Azure's table of platform metrics, one row a minute, hub and
 // combination of dimensions. A view over MetricSamples that puts the processes
 // of a hub together.
-var AzureMetrics = []Column{
-	{Name: "TimeGenerated", Type: Datetime, ClickHouse: ticks, Doc: "Start of the minute, UTC."},
-	{Name: "ResourceId", Type: String, ClickHouse: "String", Doc: "Azure-shaped id of the hub, upper case, as Azure writes it."},
-	{Name: "_ResourceId", Type: String, ClickHouse: "String", Doc: "Azure-shaped id of the hub, lower case."},
-	{Name: "TenantId", Type: String, ClickHouse: "String", Doc: "Empty; kept for published queries."},
-	{Name: "SubscriptionId", Type: String, ClickHouse: "String", Doc: "All zeros; kept for published queries."},
-	{Name: "ResourceGroup", Type: String, ClickHouse: "String", Doc: "\"HUBSCOPE\"; kept for published queries."},
-	{Name: "ResourceProvider", Type: String, ClickHouse: "String", Doc: "Always \"MICROSOFT.DEVICES\"."},
+var AzureMetrics = azureTable("Start of the minute, UTC.", []Column{
 	{Name: "Resource", Type: String, ClickHouse: "String", Doc: "Name of the hub, upper case."},
 	{Name: "MetricName", Type: String, ClickHouse: lowString, Doc: "SuccessfulConnections, RefusedConnections, HandshakeDuration, connectedDeviceCount, totalDeviceCount, d2c.telemetry.ingress.allProtocol, d2c.telemetry.ingress.success, deviceDataUsage; d2c.twin.read, d2c.twin.update and c2d.methods with .success or .failure."},
 	{Name: "Total", Type: Real, ClickHouse: "Float64", Doc: "Sum of the measurements of the minute. Of connectedDeviceCount and totalDeviceCount use Average, Minimum or Maximum: their measurements are the same devices again."},
@@ -100,7 +93,7 @@ var AzureMetrics = []Column{
 	{Name: "Protocol", Type: String, ClickHouse: lowString, Doc: "Dimension of SuccessfulConnections and RefusedConnections: Mqtt, MqttWs, Amqp, AmqpWs or Https."},
 	{Name: "ResultType", Type: String, ClickHouse: lowString, Doc: "Dimension of RefusedConnections: code of the refusal."},
 	{Name: "Dimensions", Type: Dynamic, ClickHouse: "String", Doc: "The dimensions that the metric has, as a property bag."},
-}
+})
 
 // texts and longs are the fields of m from number 2 and number 9 on.
 func (m *Metric) texts() [7]*string {
