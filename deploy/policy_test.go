@@ -35,6 +35,9 @@ var allowed = map[string][]string{
 	"hub/ca":           {},
 	"hub/device":       {"hub/registry", "hub/ca"},
 	"deploy/embed":     {},
+	"plugin/pkg":       {"plugin/pkg/ds"},
+	"plugin/pkg/ds":    {"query/api", "query/kql"}, // kql: macros and variables are replaced by tokens
+	"plugin/host":      {},
 }
 
 // composers may import everything: they wire, measure or run the rest.
@@ -48,7 +51,8 @@ var owners = map[string][]string{
 	"github.com/ebitengine/purego":                {"deploy/embed", "hub/handshake"},
 	"github.com/mochi-mqtt":                       {"hub/mqtt"},
 	"github.com/eclipse/paho.mqtt.golang":         {"hub/device", "deploy/bench"},
-	"github.com/grafana":                          {"plugin/pkg"},
+	"github.com/grafana":                          {"plugin", "deploy/bench/plugin"},
+	"github.com/hashicorp/go-plugin":              {"plugin/host"},
 	"github.com/alecthomas/kong":                  {"deploy/hubscope"},
 	"github.com/prometheus/prometheus":            {"query/alert"},
 	"go.opentelemetry.io/otel/sdk":                {"deploy/hubscope"},

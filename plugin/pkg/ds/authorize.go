@@ -1,0 +1,105 @@
+package ds
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+)
+
+// The SDK can forward the headers of a request by itself (ForwardHTTPHeaders),
+// but forwards all of them: those that a browser sends with a resource call
+// would ask the service for another encoding or for "not modified" answers. It
+// also leaves out streams. So the headers are chosen here, the same for all.
+
+// callerKey is the key of a caller in a context.
+type callerKey struct{}
+
+// caller is what is known of who makes a request.
+type caller struct {
+	headers http.Header // those that are passed on
+	system  bool        // Grafana itself and not on behalf of a user's query
+}
+
+// authorize returns a context for requests to the query service on behalf of
+// the request with these headers. Requests without one are refused when the
+// data source forwards identities.
+func (d *Datasource) authorize(ctx context.Context, headers http.Header) context.Context {
+	return context.WithValue(ctx, callerKey{}, &caller{headers: d.settings.forwarded(headers)})
+}
+
+// authorizeSystem returns a context for requests that Grafana makes for itself,
+// such as health checks and what editors complete: they may use the configured
+// credentials when no identity is forwarded.
+func (d *Datasource) authorizeSystem(ctx context.Context, headers http.Header) context.Context {
+	return context.WithValue(ctx, callerKey{}, &caller{headers: d.settings.forwarded(headers), system: true})
+}
+
+// forwarded picks the headers that are passed on to the query service.
+func (s *Settings) forwarded(headers http.Header) http.Header {
+	passed := http.Header{}
+	for name, values := range headers {
+		name = http.CanonicalHeaderKey(name)
+		var pass bool
+		switch name {
+		case backend.OAuthIdentityTokenHeaderName, backend.OAuthIdentityIDTokenHeaderName:
+			pass = s.OAuthPassThru
+		case backend.CookiesHeaderName:
+			pass = s.KeepCookies // Grafana has dropped all others
+		case "Fromalert", "X-Query-Group-Id":
+			pass = true
+		default:
+			pass = slices.ContainsFunc([]string{"X-Grafana-", "X-Dashboard-", "X-Panel-", "X-Rule-", "X-Datasource-"},
+				func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+		}
+		if pass {
+			passed[name] = values
+		}
+	}
+	return passed
+}
+
+// errNoIdentity says that a request would need a user.
+var errNoIdentity = errors.New("this request carries no user identity, but the data source forwards the identity of users (Forward OAuth Identity): " +
+	"it comes from an alert rule or another part of Grafana that acts for no user; allow the fallback to the configured credentials in the data source, " +
+	"or use a second data source with a token for alerting")
+
+// authorizer adds credentials and forwarded headers to each request.
+type authorizer struct {
+	next      http.RoundTripper
+	settings  *Settings
+	basicAuth bool // added later when there is no Authorization
+}
+
+// RoundTrip makes the request with its headers.
+func (a *authorizer) RoundTrip(req *http.Request) (*http.Response, error) {
+	who, _ := req.Context().Value(callerKey{}).(*caller)
+	if who == nil {
+		who = &caller{}
+	}
+	req = req.Clone(req.Context())
+	for name, values := range who.headers {
+		if req.Header.Get(name) == "" {
+			req.Header[name] = values
+		}
+	}
+	if req.Header.Get("Authorization") == "" {
+		if a.settings.OAuthPassThru && !who.system && !a.settings.OAuthPassThruAllowFallback {
+			return nil, backend.DownstreamError(errNoIdentity)
+		}
+		if a.settings.Token != "" && !a.basicAuth {
+			req.Header.Set("Authorization", "Bearer "+a.settings.Token)
+		}
+	}
+	return a.next.RoundTrip(req)
+}
+
+// CloseIdleConnections lets http.Client.CloseIdleConnections reach the transport.
+func (a *authorizer) CloseIdleConnections() {
+	if c, ok := a.next.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
