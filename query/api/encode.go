@@ -30,6 +30,8 @@ type answer struct {
 	render  *query.Visualization
 	notices []string
 	rows    rows
+	// explained, if set, is part of the answer.
+	explained *Explained
 	// fail turns an error of rows into what the client may see.
 	fail func(error) *Error
 	// failed, if set, is told of an error that is not one of rows.
@@ -259,6 +261,14 @@ func (a *answer) writeJSON(s *sink) error {
 		s.text(`,"render":`)
 		s.json(wireRender(a.render))
 	}
+	if x := a.explained; x != nil {
+		s.text(`,"sql":`)
+		s.json(x.SQL)
+		s.text(`,"tables":`)
+		s.json(x.Tables)
+		s.text(`,"rollup":`)
+		s.json(x.Rollup)
+	}
 	if failed != nil {
 		s.text(`,"error":`)
 		s.json(failed)
@@ -284,6 +294,7 @@ type Done struct {
 	Truncated bool     `json:"truncated"`
 	Notices   []string `json:"notices,omitempty"`
 	Render    *Render  `json:"render,omitempty"`
+	*Explained
 }
 
 // rowsPerLine bounds the rows of one NDJSON line, so that a client can keep a
@@ -335,7 +346,7 @@ func (a *answer) writeNDJSON(s *sink, lock sync.Locker) error {
 		if failed != nil {
 			s.json(Line{Error: failed})
 		} else {
-			s.json(Line{Done: &Done{wireStats(a.rows.Stats()), a.rows.Truncated(), a.notices, wireRender(a.render)}})
+			s.json(Line{Done: &Done{wireStats(a.rows.Stats()), a.rows.Truncated(), a.notices, wireRender(a.render), a.explained}})
 		}
 		s.text("\n")
 		return s.close()

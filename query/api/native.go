@@ -62,7 +62,7 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if media == mediaNDJSON {
-		return s.queryNDJSON(w, r, req)
+		return s.queryNDJSON(w, r, req, body.Explain)
 	}
 	x, err := s.start(r, req, body.ID)
 	if err != nil {
@@ -70,6 +70,9 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer x.finish()
 	a := s.answer(r, x)
+	if body.Explain {
+		a.explained = explained(x.result)
+	}
 	w.Header().Set("X-Hubscope-Query-Id", x.record.ID)
 	switch media {
 	case mediaArrow:
@@ -86,12 +89,17 @@ func (s *Server) answer(r *http.Request, x *execution) *answer {
 	return &answer{columns: x.result.Columns, render: x.result.Visualization, notices: x.result.Notices, rows: x, fail: s.failWhileStreaming(r, x.record.Text), failed: x.failed}
 }
 
+// explained says how a query ran.
+func explained(r *query.Result) *Explained {
+	return &Explained{SQL: r.SQL, Tables: append([]string{}, r.Tables...), Rollup: r.Rollup}
+}
+
 // progressInterval is the shortest time between two progress lines.
 const progressInterval = 250 * time.Millisecond
 
 // queryNDJSON answers with lines, the first of them as soon as the query makes
 // progress. A query that fails before that is answered with a status.
-func (s *Server) queryNDJSON(w http.ResponseWriter, r *http.Request, req query.Request) error {
+func (s *Server) queryNDJSON(w http.ResponseWriter, r *http.Request, req query.Request, explain bool) error {
 	var mu sync.Mutex
 	var out *sink
 	var last time.Time
@@ -139,7 +147,11 @@ func (s *Server) queryNDJSON(w http.ResponseWriter, r *http.Request, req query.R
 	}
 	start()
 	mu.Unlock()
-	return s.answer(r, x).writeNDJSON(out, &mu)
+	a := s.answer(r, x)
+	if explain {
+		a.explained = explained(x.result)
+	}
+	return a.writeNDJSON(out, &mu)
 }
 
 func (s *Server) validate(w http.ResponseWriter, r *http.Request) error {

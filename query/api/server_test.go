@@ -202,6 +202,34 @@ func TestFormatsOverHTTP(t *testing.T) {
 	}
 }
 
+// TestExplained: an answer tells how the query ran when it is asked to, and the
+// client reads it.
+func TestExplained(t *testing.T) {
+	url := serve(t, openRunner(t), Config{})
+	const body = `{"query":"range x from 1 to 3 step 1"`
+	for _, form := range []string{"json", "ndjson"} {
+		if _, _, got := send(t, "POST", url+"/api/v1/query?format="+form, body+`}`); strings.Contains(got, `"sql"`) {
+			t.Errorf("%s: SQL that nobody asked for: %s", form, got)
+		}
+	}
+	_, _, got := send(t, "POST", url+"/api/v1/query", body+`,"explain":true}`)
+	var whole QueryResponse
+	if err := json.Unmarshal([]byte(got), &whole); err != nil || whole.Explained == nil || !strings.Contains(whole.SQL, "SELECT") || whole.Tables == nil {
+		t.Errorf("%v: %s", err, got)
+	}
+	answer, err := (&Client{URL: url}).Query(t.Context(), QueryRequest{Query: "range x from 1 to 3 step 1", Explain: true}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Close()
+	for err == nil {
+		_, err = answer.Next()
+	}
+	if answer.Done == nil || answer.Done.Explained == nil || answer.Done.SQL != whole.SQL {
+		t.Errorf("%v: %+v", err, answer.Done)
+	}
+}
+
 // TestRequestErrors checks status and code of what is wrong with a request.
 func TestRequestErrors(t *testing.T) {
 	url := serve(t, nil, Config{MaxBodyBytes: 1000})

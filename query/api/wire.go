@@ -34,6 +34,8 @@ type QueryRequest struct {
 	MaxRows        int64   `json:"maxRows,omitempty"`
 	MaxBytes       int64   `json:"maxBytes,omitempty"`
 	MaxMemory      int64   `json:"maxMemory,omitempty"`
+	// Explain asks for SQL, Tables and Rollup of the answer, as JSON and NDJSON.
+	Explain bool `json:"explain,omitempty"`
 }
 
 // Column is a column of a result.
@@ -71,9 +73,17 @@ type QueryResponse struct {
 	Truncated bool                `json:"truncated"`
 	Notices   []string            `json:"notices,omitempty"` // what of the answer one has to know
 	Render    *Render             `json:"render,omitempty"`
+	*Explained
 	// Error says why the rows end early: it stands here only when the query
 	// failed after the first rows had been sent.
 	Error *Error `json:"error,omitempty"`
+}
+
+// Explained says how a query ran. It is there when the request asked for it.
+type Explained struct {
+	SQL    string   `json:"sql"`
+	Tables []string `json:"tables"` // of ClickHouse
+	Rollup string   `json:"rollup"` // "" when the raw events answered
 }
 
 // ValidateResponse is the answer to POST /api/v1/validate.
