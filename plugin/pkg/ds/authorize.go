@@ -70,7 +70,7 @@ var errNoIdentity = errors.New("this request carries no user identity, but the d
 // authorizer adds credentials and forwarded headers to each request.
 type authorizer struct {
 	next      http.RoundTripper
-	settings  *Settings
+	settings  Settings
 	basicAuth bool // added later when there is no Authorization
 }
 

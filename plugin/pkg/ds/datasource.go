@@ -41,37 +41,49 @@ type Datasource struct {
 	settings Settings
 	uid      string
 	logger   log.Logger
+	// invalid says what is wrong with the settings, if anything is: it answers
+	// everything then, most of all the health check.
+	invalid error
 }
 
 // New makes a Datasource of its settings. It is a datasource.InstanceFactoryFunc.
+// It does not fail: an error here would reach users as "internal server error"
+// and not as the answer of "Save & test".
 func New(ctx context.Context, s backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
-	settings, err := ReadSettings(s)
-	if err != nil {
-		return nil, backend.DownstreamError(err)
+	d := &Datasource{uid: s.UID, logger: log.DefaultLogger.With("datasource", s.UID)}
+	var client *http.Client
+	if d.settings, d.invalid = ReadSettings(s); d.invalid == nil {
+		client, d.invalid = newClient(ctx, s, d.settings)
 	}
+	if d.invalid != nil {
+		d.invalid = backend.DownstreamError(d.invalid)
+		client = &http.Client{Transport: httpclient.RoundTripperFunc(func(*http.Request) (*http.Response, error) { return nil, d.invalid })}
+	}
+	d.client = &api.Client{URL: d.settings.URL, HTTP: client}
+	return d, nil
+}
+
+// newClient makes the HTTP client of a data source.
+func newClient(ctx context.Context, s backend.DataSourceInstanceSettings, settings Settings) (*http.Client, error) {
 	opts, err := s.HTTPClientOptions(ctx)
 	if err != nil {
-		return nil, backend.DownstreamError(fmt.Errorf("settings of the data source: %w", err))
+		return nil, fmt.Errorf("settings of the data source: %w", err)
 	}
 	// Deadlines come from contexts: a limit of the client would also end tails.
-	timeouts := httpclient.DefaultTimeoutOptions
+	timeouts := *opts.Timeouts
 	timeouts.Timeout = 0
 	opts.Timeouts = &timeouts
 	client, err := httpclient.New(opts)
 	if err != nil {
-		return nil, backend.DownstreamError(fmt.Errorf("TLS settings of the data source: %w", err))
+		return nil, fmt.Errorf("TLS settings of the data source: %w", err)
 	}
-	client.Transport = &authorizer{next: client.Transport, settings: &settings, basicAuth: opts.BasicAuth != nil}
+	client.Transport = &authorizer{next: client.Transport, settings: settings, basicAuth: opts.BasicAuth != nil}
 	// A redirect could take a token to another host or to plain HTTP.
-	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		return fmt.Errorf("the service redirects to %s: set that address in the data source", (&url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: req.URL.Path}))
+	client.CheckRedirect = func(req *http.Request, _ []*http.Request) error {
+		to := url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: req.URL.Path}
+		return fmt.Errorf("the service redirects to %s: set its own address in the data source", &to)
 	}
-	return &Datasource{
-		client:   &api.Client{URL: settings.URL, HTTP: client},
-		settings: settings,
-		uid:      s.UID,
-		logger:   log.DefaultLogger.With("datasource", s.UID),
-	}, nil
+	return client, nil
 }
 
 // Dispose ends the connections that this data source keeps for later.
