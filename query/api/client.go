@@ -41,7 +41,8 @@ type Answer struct {
 
 // Query runs a query. It returns when the columns are known; progress before
 // that goes to the function of that name, which may be nil. An error of the
-// query is an Errors.
+// query holds Errors (see errors.As); all that the service refuses to answer is
+// a *StatusError.
 func (c *Client) Query(ctx context.Context, req QueryRequest, progress func(Stats)) (*Answer, error) {
 	res, err := c.do(ctx, http.MethodPost, "/api/v1/query", req, mediaNDJSON)
 	if err != nil {
@@ -141,6 +142,28 @@ func (c *Client) Functions(ctx context.Context) (*FunctionsResponse, error) {
 	return call[FunctionsResponse](ctx, c, http.MethodGet, "/api/v1/functions", nil)
 }
 
+// Version returns the version of the service.
+func (c *Client) Version(ctx context.Context) (string, error) {
+	answer, err := call[struct {
+		Tables []struct {
+			Rows [][]any
+		}
+	}](ctx, c, http.MethodPost, "/v1/rest/mgmt", map[string]string{"csl": ".show version"})
+	if err != nil {
+		return "", err
+	}
+	if len(answer.Tables) == 0 || len(answer.Tables[0].Rows) != 1 || len(answer.Tables[0].Rows[0]) < 4 {
+		return "", errors.New("no version in the answer")
+	}
+	// ProductVersion: a real Kusto has none that begins so.
+	product, _ := answer.Tables[0].Rows[0][3].(string)
+	version, ok := strings.CutPrefix(product, "hubscope ")
+	if !ok {
+		return "", fmt.Errorf("the service is %q, not hubscope", product)
+	}
+	return version, nil
+}
+
 // Cancel ends the query with this id, wherever it runs.
 func (c *Client) Cancel(ctx context.Context, id string) error {
 	res, err := c.do(ctx, http.MethodDelete, "/api/v1/queries/"+url.PathEscape(id), nil, mediaJSON)
@@ -205,13 +228,40 @@ func (c *Client) do(ctx context.Context, method, path string, body any, accept s
 	defer res.Body.Close()
 	var e ErrorResponse
 	b, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20)) // what arrived is enough to say what is wrong
+	failed := &StatusError{URL: c.URL, Code: res.StatusCode, Status: res.Status}
 	if json.Unmarshal(b, &e) == nil && e.Error != nil {
+		failed.Errors = Errors{e.Error}
 		if len(e.Errors) > 0 {
-			return nil, Errors(e.Errors)
+			failed.Errors = e.Errors
 		}
-		return nil, Errors{e.Error}
 	}
-	return nil, fmt.Errorf("query service at %s: %s", c.URL, res.Status)
+	return nil, failed
+}
+
+// StatusError is an answer that is not a success.
+type StatusError struct {
+	URL    string // of the service
+	Code   int    // 404
+	Status string // 404 Not Found
+	// Errors are what the service says is wrong: none when the answer is not one
+	// of a query service but of something before it.
+	Errors Errors
+}
+
+// Error returns what the service says, or the status.
+func (e *StatusError) Error() string {
+	if len(e.Errors) > 0 {
+		return e.Errors.Error()
+	}
+	return fmt.Sprintf("query service at %s: %s", e.URL, e.Status)
+}
+
+// Unwrap returns the Errors, if there are any.
+func (e *StatusError) Unwrap() error {
+	if len(e.Errors) == 0 {
+		return nil
+	}
+	return e.Errors
 }
 
 // ParseTimespan reads a length of time as KQL writes it: 30m, 1.5h, 7d,

@@ -303,7 +303,7 @@ type Tail struct {
 // maxTailLine bounds a line of a tail: a segment of rows with all columns.
 const maxTailLine = 64 << 20
 
-// Tail follows events. The error is an Errors when the query is at fault.
+// Tail follows events. The error holds Errors when the query is at fault.
 func (c *Client) Tail(ctx context.Context, req TailRequest) (*Tail, error) {
 	res, err := c.do(ctx, http.MethodPost, "/api/v1/tail", req, mediaEvents)
 	if err != nil {
