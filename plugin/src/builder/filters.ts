@@ -1,0 +1,39 @@
+import { BuilderQuery, ColumnType, Condition, toValue } from './model';
+
+/** Filter is one value of a column that is wanted, or not wanted. */
+export interface Filter {
+  column: string;
+  operator: '==' | '!=';
+  value: string;
+  type?: ColumnType;
+}
+
+const matches = (any: Condition[], { column, operator, value }: Filter) =>
+  any.length === 1 &&
+  any[0].column === column &&
+  any[0].operator === operator &&
+  any[0].values.length === 1 &&
+  any[0].values[0].text === value;
+
+/** hasFilter reports whether the builder has exactly this filter. */
+export function hasFilter(b: BuilderQuery, filter: Filter): boolean {
+  return b.filters.some((any) => matches(any, filter));
+}
+
+/** addFilter adds a filter, in place of its opposite when that is there. */
+export function addFilter(b: BuilderQuery, filter: Filter): BuilderQuery {
+  const { filters } = removeFilter(b, { ...filter, operator: filter.operator === '==' ? '!=' : '==' });
+  if (hasFilter(b, filter)) {
+    return { ...b, filters };
+  }
+  const { column, operator, value, type = 'string' } = filter;
+  // A value is what a row has: text that looks like a variable is still text.
+  const literal =
+    type === 'string' || type === 'dynamic' ? { type: 'string' as const, text: value } : toValue(value, type);
+  return { ...b, filters: [...filters, [{ column, operator, values: [literal] }]] };
+}
+
+/** removeFilter takes a filter away. */
+export function removeFilter(b: BuilderQuery, filter: Filter): BuilderQuery {
+  return { ...b, filters: b.filters.filter((any) => !matches(any, filter)) };
+}

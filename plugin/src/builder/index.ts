@@ -1,0 +1,8 @@
+export { QueryBuilder } from './QueryBuilder';
+export { addFilter, hasFilter, removeFilter } from './filters';
+export { refusalText } from './messages';
+export { emptyBuilder } from './model';
+export type { BuilderQuery } from './model';
+export { parseKql } from './parse';
+export type { Parsed, Refusal } from './parse';
+export { toKql } from './write';
