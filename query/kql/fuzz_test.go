@@ -77,3 +77,36 @@ func FuzzParsePrint(f *testing.F) {
 		}
 	})
 }
+
+// FuzzTokens asserts that tokens stand in order within the text, that white
+// space and comments alone stand between them, and that a token read on its own
+// is the same one token.
+func FuzzTokens(f *testing.F) {
+	for _, text := range []string{
+		"", "T | where x == $v // $c", `h@"a""b" '\'' "\"`, "```a\n$b``` ~~~c~~~", "datetime($__from) [[x]] ${y:long}", "#crp x\nmv-expand", "project-away a", "in~ (1)", "!has_cs",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > MaxText {
+			return
+		}
+		end := 0
+		for _, token := range Tokens(text) {
+			if token.Start < end || token.End <= token.Start || token.End > len(text) {
+				t.Fatalf("token %+v behind %d in %q", token, end, text)
+			}
+			if between := Tokens(text[end:token.Start]); len(between) > 0 {
+				t.Fatalf("%q stands between tokens of %q", text[end:token.Start], text)
+			}
+			end = token.End
+			alone := Tokens(text[token.Start:token.End])
+			if len(alone) != 1 || alone[0].Kind != token.Kind || alone[0].End != token.End-token.Start {
+				t.Fatalf("%q is %+v within %q, and alone %+v", text[token.Start:token.End], token, text, alone)
+			}
+		}
+		if rest := Tokens(text[end:]); len(rest) > 0 {
+			t.Fatalf("%q stands behind the tokens of %q", text[end:], text)
+		}
+	})
+}
