@@ -474,7 +474,7 @@ func (g *gen) text(b *block, names, lists []string) string {
 }
 
 // final writes the outermost SELECT: the result's columns in order, each in the
-// ClickHouse type that its Kusto type has.
+// ClickHouse type that its Kusto type has, or a dictionary of it.
 func (g *gen) final(b *block, cols []plan.Column) string {
 	g.b = b
 	names := make([]string, len(cols))
@@ -485,6 +485,10 @@ func (g *gen) final(b *block, cols []plan.Column) string {
 		it := g.cols[c.ID].item
 		if v.path != nil {
 			v = g.read(v)
+		}
+		if v.atom {
+			// The server makes plain strings of its dictionaries as it sends them.
+			v.low = false
 		}
 		o := g.canonical(v, c.Type)
 		if o.k == kDecimal {

@@ -533,7 +533,7 @@ func (g *gen) sort(n *plan.Sort, need set) *block {
 		// By the function of the time that the table is sorted by: the newest rows
 		// are found without looking at all.
 		if r, ok := n.Keys[0].X.(*plan.Ref); ok {
-			if key, ok := g.timeKeys[r.ID]; ok && g.cols[r.ID].v.sql == key.column {
+			if key, ok := g.timeKeys[r.ID]; ok && g.cols[r.ID].v.sql == key.column && !g.fewKeys(n.In, r.ID) {
 				b.order = append(b.order, orderKey{v: val{sql: key.fn + "(" + key.column + ")", k: kDatetime}, desc: n.Keys[0].Desc})
 			}
 		}
@@ -550,6 +550,18 @@ func (g *gen) sort(n *plan.Sort, need set) *block {
 		b.order = append(b.order, o)
 	}
 	return b
+}
+
+// fewKeys says whether the rows are of so little time, two hours at most, that
+// reading them in the order of the table's key, which has the hour, gains
+// nothing.
+func (g *gen) fewKeys(n plan.Node, time plan.ColID) bool {
+	from, to := plan.Within(n, time)
+	if to > plan.MaxDatetimeTicks {
+		// What is to come is not stored yet.
+		to = g.plan.Now
+	}
+	return from > 0 && to-from <= 2*plan.TicksPerHour && to >= from
 }
 
 func (g *gen) limit(n *plan.Limit, need set) *block {

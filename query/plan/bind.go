@@ -47,6 +47,9 @@ const (
 // Bind binds a query to a catalog. The plan is nil when there are errors.
 func Bind(q *kql.Query, cat *Catalog, opt Options) (*Plan, kql.Errors) {
 	b := &binder{plan: &Plan{}, cat: cat, opt: opt, query: q}
+	if opt.Now != nil {
+		b.plan.Now = *opt.Now
+	}
 	b.scope = &scope{}
 	root, ok := b.statements(q.Statements, true)
 	if len(b.errs) > 0 {

@@ -42,6 +42,8 @@ type Plan struct {
 	Tables []*Table
 	// UsesNow says that the plan depends on the time of the query.
 	UsesNow bool
+	// Now is the time of the query in ticks, 0 if it was not known.
+	Now int64
 	// Discover is set when the columns of the result depend on data (pivot,
 	// bag_unpack): the query has to be run first, and Bind called again with its
 	// answer in Options.Discovered. Root and Columns are then not the result.

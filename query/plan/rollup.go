@@ -31,26 +31,51 @@ func (rs *RollupScan) Whole() (from, to int64) {
 	return (rs.From + step - 1) / step * step, rs.To / step * step
 }
 
-// within narrows the bounds to those of a condition on time, if it is one whose
-// bounds are known.
-func (rs *RollupScan) within(b bound) {
-	x := b.at
-	switch b.op {
-	case kql.OpGe:
-		rs.From = max(rs.From, x)
-	case kql.OpGt:
-		rs.From = max(rs.From, x+1)
-	case kql.OpLt:
-		rs.To = min(rs.To, x)
-	case kql.OpLe:
-		rs.To = min(rs.To, x+1)
-	}
-}
-
 // bound is: the time op at.
 type bound struct {
 	op kql.Op
 	at int64
+}
+
+// narrow narrows from <= time < to.
+func (b bound) narrow(from, to *int64) {
+	switch b.op {
+	case kql.OpGe:
+		*from = max(*from, b.at)
+	case kql.OpGt:
+		*from = max(*from, b.at+1)
+	case kql.OpLt:
+		*to = min(*to, b.at)
+	case kql.OpLe:
+		*to = min(*to, b.at+1)
+	}
+}
+
+// Within returns what the filters above a table leave of a time column of it, in
+// ticks: from <= column < to. Without bounds it is 0 and MaxDatetimeTicks+1.
+func Within(n Node, column ColID) (from, to int64) {
+	to = MaxDatetimeTicks + 1
+	isTime := func(x Expr) bool {
+		ref, ok := x.(*Ref)
+		return ok && ref.ID == column
+	}
+	for {
+		switch x := n.(type) {
+		case *Filter:
+			for _, pred := range conjuncts(x.Pred, nil) {
+				for _, b := range boundsOf(pred, isTime) {
+					b.narrow(&from, &to)
+				}
+			}
+			n = x.In
+		case *Extend:
+			n = x.In
+		case *Serialize:
+			n = x.In
+		default:
+			return from, to
+		}
+	}
 }
 
 // useRollups replaces what aggregates over stored tables read by rollups where
@@ -334,9 +359,9 @@ func (a *answerer) over(r *Rollup, src source, make func(*RollupScan, *cells, No
 		switch s := src.steps[i].(type) {
 		case *Filter:
 			for _, pred := range conjuncts(s.Pred, nil) {
-				if bounds := known.bounds(pred); bounds != nil {
+				if bounds := boundsOf(pred, known.isTime); bounds != nil {
 					for _, b := range bounds {
-						rs.within(b)
+						b.narrow(&rs.From, &rs.To)
 					}
 					continue
 				}
@@ -568,8 +593,8 @@ func (c *Const) ticks() int64 {
 	return c.Int
 }
 
-// bounds returns a condition on time as bounds, nil if it is something else.
-func (k *cells) bounds(x Expr) []bound {
+// boundsOf returns a condition on time as bounds, nil if it is something else.
+func boundsOf(x Expr, isTime func(Expr) bool) []bound {
 	at := func(x Expr) (int64, bool) {
 		c, ok := x.(*Const)
 		return c.ticks(), ok && !c.Null && c.T == Datetime && c.Int >= 0 && c.Int <= MaxDatetimeTicks
@@ -577,7 +602,7 @@ func (k *cells) bounds(x Expr) []bound {
 	switch x := x.(type) {
 	case *Binary:
 		op, l, r := x.Op, x.X, x.Y
-		if k.isTime(r) {
+		if isTime(r) {
 			l, r = r, l
 			switch op {
 			case kql.OpLt:
@@ -592,14 +617,14 @@ func (k *cells) bounds(x Expr) []bound {
 		}
 		switch op {
 		case kql.OpLt, kql.OpLe, kql.OpGt, kql.OpGe:
-			if t, ok := at(r); ok && k.isTime(l) {
+			if t, ok := at(r); ok && isTime(l) {
 				return []bound{{op, t}}
 			}
 		}
 	case *Between:
 		lo, ok := at(x.Lo)
 		hi, ok2 := at(x.Hi)
-		if ok && ok2 && !x.Not && k.isTime(x.X) {
+		if ok && ok2 && !x.Not && isTime(x.X) {
 			return []bound{{kql.OpGe, lo}, {kql.OpLe, hi}}
 		}
 	}
