@@ -2,7 +2,10 @@ package ds
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -67,11 +70,12 @@ var errNoIdentity = errors.New("this request carries no user identity, but the d
 	"it comes from an alert rule or another part of Grafana that acts for no user; allow the fallback to the configured credentials in the data source, " +
 	"or use a second data source with a token for alerting")
 
-// authorizer adds credentials and forwarded headers to each request.
+// authorizer adds the token or the forwarded identity to each request; those of
+// basic authentication and custom headers are added behind it.
 type authorizer struct {
-	next      http.RoundTripper
-	settings  Settings
-	basicAuth bool // added later when there is no Authorization
+	next        http.RoundTripper
+	connections *http.Transport // what next uses in the end
+	settings    Settings
 }
 
 // RoundTrip makes the request with its headers.
@@ -90,16 +94,32 @@ func (a *authorizer) RoundTrip(req *http.Request) (*http.Response, error) {
 		if a.settings.OAuthPassThru && !who.system && !a.settings.OAuthPassThruAllowFallback {
 			return nil, backend.DownstreamError(errNoIdentity)
 		}
-		if a.settings.Token != "" && !a.basicAuth {
+		if a.settings.Token != "" {
 			req.Header.Set("Authorization", "Bearer "+a.settings.Token)
 		}
 	}
 	return a.next.RoundTrip(req)
 }
 
-// CloseIdleConnections lets http.Client.CloseIdleConnections reach the transport.
-func (a *authorizer) CloseIdleConnections() {
-	if c, ok := a.next.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
+// CloseIdleConnections ends the connections that are kept for later.
+func (a *authorizer) CloseIdleConnections() { a.connections.CloseIdleConnections() }
+
+// cacheScope names those who may share a cached result of requests with this
+// context: everyone who asks with the same credentials.
+func (d *Datasource) cacheScope(ctx context.Context) string {
+	who, _ := ctx.Value(callerKey{}).(*caller)
+	if who == nil {
+		return ""
 	}
+	var scope strings.Builder
+	for _, name := range []string{backend.OAuthIdentityTokenHeaderName, backend.OAuthIdentityIDTokenHeaderName, backend.CookiesHeaderName, backend.GrafanaUserSignInTokenHeaderName} {
+		for _, value := range who.headers[http.CanonicalHeaderKey(name)] {
+			fmt.Fprintf(&scope, "%s %d %s\n", name, len(value), value)
+		}
+	}
+	if scope.Len() == 0 {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(scope.String())) // so that no token is kept as a key
+	return hex.EncodeToString(sum[:])
 }

@@ -18,6 +18,7 @@ package ds
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -69,15 +70,24 @@ func newClient(ctx context.Context, s backend.DataSourceInstanceSettings, settin
 	if err != nil {
 		return nil, fmt.Errorf("settings of the data source: %w", err)
 	}
+	// All of these travel in the header Authorization.
+	switch given := opts.Header.Get("Authorization") != ""; {
+	case settings.OAuthPassThru && given:
+		return nil, errors.New("a custom header Authorization would replace the identity of users: remove it, or switch Forward OAuth Identity off")
+	case settings.Token != "" && given, settings.Token != "" && opts.BasicAuth != nil, opts.BasicAuth != nil && given:
+		return nil, errors.New("a token, basic authentication and a custom header Authorization exclude each other: all are sent as the header Authorization; keep one")
+	}
 	// Deadlines come from contexts: a limit of the client would also end tails.
 	timeouts := *opts.Timeouts
 	timeouts.Timeout = 0
 	opts.Timeouts = &timeouts
+	var connections *http.Transport
+	opts.ConfigureTransport = func(_ httpclient.Options, t *http.Transport) { connections = t }
 	client, err := httpclient.New(opts)
 	if err != nil {
 		return nil, fmt.Errorf("TLS settings of the data source: %w", err)
 	}
-	client.Transport = &authorizer{next: client.Transport, settings: settings, basicAuth: opts.BasicAuth != nil}
+	client.Transport = &authorizer{next: client.Transport, connections: connections, settings: settings}
 	// A redirect could take a token to another host or to plain HTTP.
 	client.CheckRedirect = func(req *http.Request, _ []*http.Request) error {
 		to := url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: req.URL.Path}
