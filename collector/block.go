@@ -17,19 +17,21 @@ import (
 
 // block is what one insert stores, and what goes along with it.
 type block struct {
-	bounds  stream.Block
-	events  *table
-	certs   *table // certificates not stored before
-	metrics *table // samples, which are no events of connections
-	letters []letter
-	links   []trace.SpanContext
-	decoder decoder
+	bounds   stream.Block
+	events   *table
+	certs    *table // certificates not stored before
+	metrics  *table // samples of hubs, which are no events of connections
+	pipeline *table // samples of the pipeline itself
+	letters  []letter
+	links    []trace.SpanContext
+	decoder  decoder
 }
 
 func newBlock() *block {
 	b := &block{events: newTable(stored(ingest.Connections))}
 	b.certs = newTable(append([]ingest.Column{ingest.CertIdColumn}, certificate(ingest.Connections)...))
 	b.metrics = newTable(ingest.MetricColumns)
+	b.pipeline = newTable(ingest.PipelineColumns)
 	return b
 }
 
@@ -40,12 +42,17 @@ func (b *block) reset() {
 	b.events.reset()
 	b.certs.reset()
 	b.metrics.reset()
+	b.pipeline.reset()
 }
+
+// rows counts what an insert stores that must not be stored twice.
+func (b *block) rows() int { return b.events.rows + b.metrics.rows + b.pipeline.rows }
 
 // letter is what of a message cannot be stored.
 type letter struct {
 	message stream.Message // without Data
 	reason  string
+	kind    string // of the reason, one of flawKinds
 	bad     []byte
 	encoded bool // bad has the message's content encoding
 }

@@ -38,6 +38,7 @@ type part struct {
 	status Status
 	source *stream.Source
 	lease  *stream.Lease
+	firsts map[*block]time.Time // when their first messages came into the stream
 }
 
 // Status of one stream, for health checks.
@@ -48,6 +49,10 @@ type Status struct {
 	// Floor is the last message stored, Pending how many wait behind what was
 	// read last.
 	Floor, Pending uint64
+	// Backlog is how many messages of the stream are not stored, Oldest when the
+	// first of them that was read came into the stream; zero when all are stored.
+	Backlog uint64
+	Oldest  time.Time
 	// Rows and Blocks stored, and Letters written, since the start.
 	Rows, Blocks, Letters int64
 	// Replayed messages came twice from the broker and were dropped, Missed ones
@@ -98,6 +103,12 @@ func (c *Collector) Status() []Status {
 		out[i].Connected = p.source != nil && p.source.Connected()
 		if p.lease != nil {
 			out[i].add(p.lease)
+			out[i].Backlog = p.lease.Backlog()
+		}
+		for _, first := range p.firsts {
+			if out[i].Oldest.IsZero() || first.Before(out[i].Oldest) {
+				out[i].Oldest = first
+			}
 		}
 		p.mu.Unlock()
 	}
@@ -177,14 +188,14 @@ func (c *Collector) collect(ctx context.Context, p *part) error {
 		p.mu.Unlock()
 		err = c.drain(ctx, p, lease)
 		p.mu.Lock()
-		p.lease, p.status.Active = nil, false
+		p.lease, p.firsts, p.status.Active = nil, nil, false
 		p.status.add(lease)
 		p.mu.Unlock()
 		if ctx.Err() != nil {
 			return nil
 		}
 		if errors.Is(err, stream.ErrFenced) {
-			c.m.fenced.Add(ctx, 1)
+			c.m.fenced.Add(ctx, 1, streamOf(p.stream))
 			c.log.Warn("another collector took over, waiting", "stream", p.stream)
 			continue
 		}
@@ -229,6 +240,9 @@ func (c *Collector) pipeline(ctx, storing context.Context, p *part, lease *strea
 	l := &line{
 		full: make(chan *block), free: make(chan *block, blocksInFlight), stopped: make(chan struct{}),
 	}
+	p.mu.Lock()
+	p.firsts = map[*block]time.Time{}
+	p.mu.Unlock()
 	known := &certSet{}
 	for range blocksInFlight {
 		b := newBlock()
@@ -331,6 +345,7 @@ func (c *Collector) fill(ctx context.Context, p *part, lease *stream.Lease, b *b
 			}
 			if since.IsZero() {
 				since = time.Now()
+				p.begun(b, m.Time)
 			}
 			b.add(m)
 			pending = m.Pending
@@ -380,7 +395,7 @@ func (c *Collector) storeBlock(ctx context.Context, p *part, lease *stream.Lease
 		}
 		span.End()
 	}()
-	if b.events.rows+b.metrics.rows > 0 {
+	if b.rows() > 0 {
 		if err := lease.Begin(ctx, b.bounds); err != nil {
 			return err
 		}
@@ -392,7 +407,7 @@ func (c *Collector) storeBlock(ctx context.Context, p *part, lease *stream.Lease
 		c.log.Warn("dead letter", "stream", p.stream, "stream_seq", letter.message.Seq, "reason", letter.reason)
 	}
 	w.retries = func(err error) {
-		c.m.retries.Add(ctx, 1)
+		c.m.retries.Add(ctx, 1, streamOf(p.stream))
 		p.retrying(err)
 		c.log.Warn("block is not stored, trying again", "stream", p.stream, "first", b.bounds.First, "last", b.bounds.Last, "error", err)
 	}
@@ -433,9 +448,17 @@ func (p *part) retrying(err error) {
 	p.status.Retrying = err
 }
 
+// begun says when the first message of b came into the stream.
+func (p *part) begun(b *block, first time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.firsts[b] = first
+}
+
 func (p *part) stored(b *block) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	delete(p.firsts, b)
 	p.status.Rows += int64(b.events.rows)
 	p.status.Blocks++
 	p.status.Letters += int64(len(b.letters))

@@ -111,7 +111,7 @@ func (b *block) add(m *stream.Message) {
 	}
 	body, err := m.Body(b.decoder.body)
 	if err != nil {
-		b.letter(m, err, m.Data, true)
+		b.letter(m, &flaw{flawEncoding, err.Error()}, m.Data, true)
 		return
 	}
 	if cap(body) > cap(b.decoder.body) && len(m.Data) > 0 && &body[:1][0] != &m.Data[0] {
@@ -133,7 +133,7 @@ func (b *block) add(m *stream.Message) {
 	case ingest.ContentTypeMetrics:
 		bad, reason = b.addMetrics(m, body)
 	default:
-		bad, reason = body, fmt.Errorf("content type %q is unknown; want %s or %s", m.ContentType(), ingest.ContentType, ingest.ContentTypeJSON)
+		bad, reason = body, flawed(flawContentType, "content type %q is unknown; want %s or %s", m.ContentType(), ingest.ContentType, ingest.ContentTypeJSON)
 	}
 	if reason != nil {
 		b.letter(m, reason, bad, false)
@@ -144,7 +144,37 @@ func (b *block) add(m *stream.Message) {
 func (b *block) letter(m *stream.Message, reason error, bad []byte, encoded bool) {
 	head := *m
 	head.Data = nil
-	b.letters = append(b.letters, letter{head, reason.Error(), bytes.Clone(bad), encoded})
+	b.letters = append(b.letters, letter{head, reason.Error(), kindOf(reason), bytes.Clone(bad), encoded})
+}
+
+// A flaw is an error with the kind for which dead letters are counted. Other
+// errors are of kind malformed.
+type flaw struct{ kind, text string }
+
+func (f *flaw) Error() string { return f.text }
+
+// The kinds of reasons for a dead letter.
+const (
+	flawEncoding    = "encoding"     // of the content
+	flawContentType = "content_type" // unknown
+	flawMalformed   = "malformed"    // not what the content type says
+	flawIncomplete  = "incomplete"   // lacks what every row has
+	flawTime        = "time"         // too old, or in the future
+)
+
+// flawKinds are all of them, to be counted from 0 on.
+var flawKinds = []string{flawEncoding, flawContentType, flawMalformed, flawIncomplete, flawTime}
+
+func kindOf(err error) string {
+	var f *flaw
+	if errors.As(err, &f) {
+		return f.kind
+	}
+	return flawMalformed
+}
+
+func flawed(kind, format string, args ...any) error {
+	return &flaw{kind, fmt.Sprintf(format, args...)}
 }
 
 // maxLinks bounds the producers' spans that a block's span links to.
@@ -281,27 +311,35 @@ func (b *block) addMetrics(m *stream.Message, body []byte) (bad []byte, reason e
 	return bad, reason
 }
 
-// addMetric adds a sample as a row of its own table.
+// addMetric adds a sample as a row of the hubs' table, or of the pipeline's.
 func (b *block) addMetric(m *stream.Message, s *ingest.Metric) error {
 	switch {
 	case s.TimeGenerated.IsZero():
-		return errors.New("metric without TimeGenerated")
-	case s.Hub == "":
-		return errors.New("metric without Hub")
+		return flawed(flawIncomplete, "metric without TimeGenerated")
+	case s.Hub == "" && s.Service == "":
+		return flawed(flawIncomplete, "metric without Hub")
 	case s.MetricName == "":
-		return errors.New("metric without MetricName")
+		return flawed(flawIncomplete, "metric without MetricName")
 	}
 	ticks := ingest.Ticks(s.TimeGenerated)
 	if err := b.decoder.checkTime(m, ticks); err != nil {
 		return err
 	}
-	t := b.metrics
-	t.columns[0].putLong(t.rows, ticks)
-	for i, text := range []string{s.Hub, s.Node, s.MetricName, s.TlsVersion, s.TlsCipher, s.Protocol, s.ResultType} {
-		t.columns[1+i].putLow(t.rows, []byte(text))
+	t, columns := b.metrics, ingest.MetricColumns
+	if s.Service != "" {
+		t, columns = b.pipeline, ingest.PipelineColumns
 	}
-	for i, n := range []int64{s.Total, s.Count, s.Minimum, s.Maximum} {
-		t.columns[8+i].putLong(t.rows, n)
+	for i := range columns {
+		switch c := &columns[i]; c.Type {
+		case ingest.Datetime:
+			t.columns[i].putLong(t.rows, ticks)
+		case ingest.String:
+			t.columns[i].putLow(t.rows, []byte(s.Text(c)))
+		case ingest.Long:
+			t.columns[i].putLong(t.rows, s.Long(c))
+		default:
+			panic("column " + c.Name + " is none of a sample")
+		}
 	}
 	t.rows++
 	return nil
@@ -328,11 +366,11 @@ func (b *block) check(m *stream.Message) error {
 	d := &b.decoder
 	switch {
 	case d.ticks == math.MinInt64:
-		return errors.New("event without TimeGenerated")
+		return flawed(flawIncomplete, "event without TimeGenerated")
 	case !d.hub:
-		return errors.New("event without Hub")
+		return flawed(flawIncomplete, "event without Hub")
 	case !d.operation:
-		return errors.New("event without OperationName")
+		return flawed(flawIncomplete, "event without OperationName")
 	}
 	return d.checkTime(m, d.ticks)
 }
@@ -341,9 +379,9 @@ func (b *block) check(m *stream.Message) error {
 func (d *decoder) checkTime(m *stream.Message, ticks int64) error {
 	switch at := ingest.Ticks(m.Time); {
 	case ticks > at+int64(futureSlack/100):
-		return fmt.Errorf("TimeGenerated %s is in the future of its arrival, %s", ingest.FromTicks(ticks).Format(time.RFC3339), m.Time.UTC().Format(time.RFC3339))
+		return flawed(flawTime, "TimeGenerated %s is in the future of its arrival, %s", ingest.FromTicks(ticks).Format(time.RFC3339), m.Time.UTC().Format(time.RFC3339))
 	case ticks < at-int64(d.maxAge/100):
-		return fmt.Errorf("TimeGenerated %s is older than %v at its arrival, %s", ingest.FromTicks(ticks).Format(time.RFC3339), d.maxAge, m.Time.UTC().Format(time.RFC3339))
+		return flawed(flawTime, "TimeGenerated %s is older than %v at its arrival, %s", ingest.FromTicks(ticks).Format(time.RFC3339), d.maxAge, m.Time.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

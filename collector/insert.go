@@ -99,17 +99,19 @@ func (w *inserter) block(ctx context.Context, b *block, token string) error {
 			return err
 		}
 	}
-	if b.metrics.rows > 0 {
-		in := b.metrics.finish()
-		if err := w.forever(ctx, func() error { return w.table(ctx, "MetricSamples", in, exactlyOnce(token)) }); err != nil {
+	for _, to := range []struct {
+		name string
+		rows *table
+	}{{"MetricSamples", b.metrics}, {"PipelineSamples", b.pipeline}, {"Connections", b.events}} {
+		if to.rows.rows == 0 {
+			continue
+		}
+		in := to.rows.finish()
+		if err := w.forever(ctx, func() error { return w.table(ctx, to.name, in, exactlyOnce(token)) }); err != nil {
 			return err
 		}
 	}
-	if b.events.rows == 0 {
-		return nil
-	}
-	in := b.events.finish()
-	return w.forever(ctx, func() error { return w.table(ctx, "Connections", in, exactlyOnce(token)) })
+	return nil
 }
 
 // forever repeats do with growing pauses.

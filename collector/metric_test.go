@@ -3,6 +3,7 @@ package collector
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,6 +95,95 @@ func TestAzureMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("after a merge")
+}
+
+// TestPipelineMetrics: samples of a minute become one row, durations are seconds,
+// and a block that is inserted again adds nothing.
+func TestPipelineMetrics(t *testing.T) {
+	s := newStore(t, startEngine(t), "pipeline")
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	minute := time.Now().UTC().Truncate(time.Minute)
+	counter := func(node string, n int64) *ingest.Metric {
+		return &ingest.Metric{TimeGenerated: minute, Node: node, Service: "collector", MetricName: "hubscope_collector_rows_total",
+			MetricType: "Counter", UnitName: "Count", Stream: "EVENTS", Total: n, Count: 1, Minimum: n, Maximum: n}
+	}
+	took := func(total, count, least, most int64) *ingest.Metric {
+		return &ingest.Metric{TimeGenerated: minute, Node: "a", Service: "publisher", MetricName: "hubscope_publisher_ack_duration_seconds",
+			MetricType: "Histogram", UnitName: "Seconds", Total: total, Count: count, Minimum: least, Maximum: most}
+	}
+	refused := &ingest.Metric{TimeGenerated: minute, Hub: "plant", Node: "a", Service: "hub", MetricName: "hubscope_hub_connections_total",
+		MetricType: "Counter", UnitName: "Count", Reason: "why", ResultType: "401003", Total: 1, Count: 1, Minimum: 1, Maximum: 1}
+	blocks := [][]*ingest.Metric{
+		{counter("a", 40), counter("b", 5), took(3_000_000, 2, 1_000_000, 2_000_000)},
+		{counter("a", 2), took(500_000, 1, 500_000, 500_000), refused, sample("a", 9)},
+	}
+	w := &inserter{store: s.Store, database: s.Database, retries: func(err error) { t.Error(err) }}
+	defer w.close()
+	for i, samples := range blocks {
+		b := testBlock()
+		var data []byte
+		for _, m := range samples {
+			data = ingest.AppendMetric(data, m)
+		}
+		b.add(message(ingest.ContentTypeMetrics, data))
+		if b.pipeline.rows+b.metrics.rows != len(samples) || b.metrics.rows != i || len(b.letters) != 0 {
+			t.Fatalf("%d and %d samples, letters %v", b.pipeline.rows, b.metrics.rows, b.letters)
+		}
+		for range 2 {
+			if err := w.block(t.Context(), b, "token"+string(rune('0'+i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	type row struct {
+		Node, Service, Name, Kind, Unit, Hub, Stream, Reason, Result string
+		Total                                                        float64
+		Count                                                        int64
+		Minimum, Maximum, Average                                    float64
+	}
+	want := []row{
+		{"a", "collector", "hubscope_collector_rows_total", "Counter", "Count", "", "EVENTS", "", "", 42, 2, 2, 40, 21},
+		{"b", "collector", "hubscope_collector_rows_total", "Counter", "Count", "", "EVENTS", "", "", 5, 1, 5, 5, 5},
+		{"a", "hub", "hubscope_hub_connections_total", "Counter", "Count", "plant", "", "why", "401003", 1, 1, 1, 1, 1},
+		{"a", "publisher", "hubscope_publisher_ack_duration_seconds", "Histogram", "Seconds", "", "", "", "", 3.5, 3, .5, 2, 3.5 / 3},
+	}
+	check := func(when string) {
+		t.Helper()
+		rows, err := s.conn.Query(context.Background(), `SELECT Node, Service, MetricName, MetricType, UnitName, Hub, Stream, Reason, Result,
+			Total, Count, Minimum, Maximum, Average FROM pipeline.PipelineMetrics WHERE TimeGenerated = ? ORDER BY MetricName, Node`, minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		var got []row
+		for rows.Next() {
+			var r row
+			if err := rows.Scan(&r.Node, &r.Service, &r.Name, &r.Kind, &r.Unit, &r.Hub, &r.Stream, &r.Reason, &r.Result,
+				&r.Total, &r.Count, &r.Minimum, &r.Maximum, &r.Average); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, r)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+	}
+	check("before a merge")
+	if err := s.conn.Exec(t.Context(), "OPTIMIZE TABLE pipeline.PipelineSamples FINAL"); err != nil {
+		t.Fatal(err)
+	}
+	check("after a merge")
+	// A panel's query reads its metric and its minutes.
+	var plan string
+	if err := s.conn.QueryRow(t.Context(), `SELECT arrayStringConcat(groupArray(explain), '\n') FROM (EXPLAIN indexes = 1
+		SELECT sum(Total) FROM pipeline.PipelineMetrics WHERE MetricName = 'hubscope_collector_rows_total' AND TimeGenerated >= now64(7) - INTERVAL 1 HOUR)`).Scan(&plan); err != nil {
+		t.Fatal(err)
+	}
+	if key := plan[strings.Index(plan, "PrimaryKey"):]; !strings.Contains(key, "MetricName") || !strings.Contains(key, "TimeGenerated") {
+		t.Errorf("the primary key is not used:\n%s", plan)
+	}
 }
 
 // TestBadMetrics go to the dead letters, and the good ones beside them do not.

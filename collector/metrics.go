@@ -9,11 +9,12 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 )
 
-// metrics are the instruments of a Collector. Labels: the stream.
+// metrics are the instruments of a Collector. Labels: the stream, and of what is
+// rejected the kind of reason.
 type metrics struct {
-	rows, messages, blocks, letters, certificates, retries, fenced metric.Int64Counter
-	size                                                           metric.Int64Histogram
-	duration, lag                                                  metric.Float64Histogram
+	rows, samples, messages, blocks, letters, certificates, retries, fenced metric.Int64Counter
+	size                                                                    metric.Int64Histogram
+	duration, lag                                                           metric.Float64Histogram
 }
 
 func newMetrics(mp metric.MeterProvider, c *Collector) (m metrics, err error) {
@@ -28,7 +29,8 @@ func newMetrics(mp metric.MeterProvider, c *Collector) (m metrics, err error) {
 		{&m.rows, "hubscope.collector.rows", "{row}", "Rows stored."},
 		{&m.messages, "hubscope.collector.messages", "{message}", "Messages stored."},
 		{&m.blocks, "hubscope.collector.blocks", "{block}", "Blocks stored."},
-		{&m.letters, "hubscope.collector.rejected", "{message}", "Messages of which something went to the dead letters."},
+		{&m.samples, "hubscope.collector.samples", "{row}", "Samples of metrics stored."},
+		{&m.letters, "hubscope.collector.rejected", "{message}", "Messages of which something went to the dead letters, by the kind of reason."},
 		{&m.certificates, "hubscope.collector.certificates", "{row}", "Certificates stored."},
 		{&m.retries, "hubscope.collector.retries", "{insert}", "Inserts that failed and were repeated."},
 		{&m.fenced, "hubscope.collector.fenced", "{lease}", "Times that another collector took over."},
@@ -61,18 +63,45 @@ func newMetrics(mp metric.MeterProvider, c *Collector) (m metrics, err error) {
 		if _, err = meter.Int64ObservableCounter(x.name, metric.WithUnit(x.unit), metric.WithDescription(x.doc),
 			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
 				for _, s := range c.Status() {
-					o.Observe(x.value(s), metric.WithAttributes(attribute.String("stream", s.Stream)))
+					o.Observe(x.value(s), streamOf(s.Stream))
 				}
 				return nil
 			})); err != nil {
 			return m, err
 		}
 	}
+	// What is counted is counted from 0 on: a series that begins with the first
+	// failure has no rise to see.
+	for _, name := range c.cfg.streams() {
+		for _, counter := range []metric.Int64Counter{m.rows, m.samples, m.messages, m.blocks, m.certificates, m.retries, m.fenced} {
+			counter.Add(context.Background(), 0, streamOf(name))
+		}
+		for _, kind := range flawKinds {
+			m.letters.Add(context.Background(), 0, streamOf(name), reasonOf(kind))
+		}
+	}
+	age, err := meter.Float64ObservableGauge("hubscope.collector.lag.age", metric.WithUnit("s"),
+		metric.WithDescription("Since the oldest message that is not stored came into the stream; 0 when all are stored."))
+	if err != nil {
+		return m, err
+	}
+	if _, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		for _, s := range c.Status() {
+			var seconds float64
+			if !s.Oldest.IsZero() {
+				seconds = max(time.Since(s.Oldest).Seconds(), 0)
+			}
+			o.ObserveFloat64(age, seconds, streamOf(s.Stream))
+		}
+		return nil
+	}, age); err != nil {
+		return m, err
+	}
 	gauge := func(name, unit, doc string, value func(Status) int64) error {
 		_, err := meter.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(doc),
 			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
 				for _, s := range c.Status() {
-					o.Observe(value(s), metric.WithAttributes(attribute.String("stream", s.Stream)))
+					o.Observe(value(s), streamOf(s.Stream))
 				}
 				return nil
 			}))
@@ -84,8 +113,8 @@ func newMetrics(mp metric.MeterProvider, c *Collector) (m metrics, err error) {
 		}
 		return 0
 	}
-	if err = gauge("hubscope.collector.lag.messages", "{message}", "Messages in the stream behind the last one read.",
-		func(s Status) int64 { return int64(s.Pending) }); err != nil {
+	if err = gauge("hubscope.collector.lag.messages", "{message}", "Messages in the stream that are not stored yet.",
+		func(s Status) int64 { return int64(s.Backlog) }); err != nil {
 		return m, err
 	}
 	if err = gauge("hubscope.collector.active", "1", "1 when this process collects the stream.",
@@ -101,15 +130,30 @@ func newMetrics(mp metric.MeterProvider, c *Collector) (m metrics, err error) {
 	return m, err
 }
 
+// streamOf is the attribute of a stream.
+func streamOf(name string) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String("stream", name))
+}
+
+// reasonOf is the attribute of a kind of flaw.
+func reasonOf(kind string) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String("reason", kind))
+}
+
 // block counts a stored block.
 func (m metrics) block(ctx context.Context, stream string, b *block, took time.Duration) {
-	attrs := metric.WithAttributeSet(attribute.NewSet(attribute.String("stream", stream)))
+	attrs := streamOf(stream)
 	m.rows.Add(ctx, int64(b.events.rows), attrs)
 	m.messages.Add(ctx, int64(b.bounds.Last-b.bounds.First+1), attrs)
 	m.blocks.Add(ctx, 1, attrs)
-	m.letters.Add(ctx, int64(len(b.letters)), attrs)
+	m.samples.Add(ctx, int64(b.metrics.rows+b.pipeline.rows), attrs)
+	for i := range b.letters {
+		m.letters.Add(ctx, 1, attrs, reasonOf(b.letters[i].kind))
+	}
 	m.certificates.Add(ctx, int64(b.certs.rows), attrs)
-	m.size.Record(ctx, int64(b.events.rows), attrs)
+	if b.events.rows > 0 {
+		m.size.Record(ctx, int64(b.events.rows), attrs)
+	}
 	m.duration.Record(ctx, took.Seconds(), attrs)
 	m.lag.Record(ctx, time.Since(b.bounds.FirstTime).Seconds(), attrs)
 }

@@ -31,6 +31,9 @@ var migrations = []migration{
 	{1, "events, certificates, rollups, device states and their views", first},
 	{2, "samples of metrics", func(s Schema, _ []ingest.Column) []string { return []string{s.metricSamples(), s.azureMetrics()} }},
 	{3, "log of queries", func(s Schema, _ []ingest.Column) []string { return []string{s.queryLog()} }},
+	{4, "metrics of the pipeline", func(s Schema, _ []ingest.Column) []string {
+		return []string{s.pipelineSamples(), s.pipelineMetrics()}
+	}},
 }
 
 func first(s Schema, columns []ingest.Column) []string {

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -273,11 +274,23 @@ TTL toDateTime(TimeGenerated) + INTERVAL %d DAY
 SETTINGS %s`, s.name("QueryLog"), s.on(), columnList(defs), s.engine("MergeTree", "QueryLog"), s.EventDays, s.settings("ttl_only_drop_parts = 1"))
 }
 
-// metricSamples holds what hub processes measure, added up by minute: several
-// rows of a process and minute become one as they merge.
+// metricSamples holds what hub processes measure.
 func (s Schema) metricSamples() string {
-	var defs, order []string
-	for _, c := range ingest.MetricColumns {
+	return s.samples("MetricSamples", ingest.MetricColumns, s.RollupDays, "TimeGenerated", "Hub", "Node", "MetricName")
+}
+
+// pipelineSamples holds what the parts of the pipeline measure of themselves, as
+// long as the events: it tells how they came. A panel reads one metric.
+func (s Schema) pipelineSamples() string {
+	return s.samples("PipelineSamples", ingest.PipelineColumns, s.EventDays, "MetricName", "TimeGenerated")
+}
+
+// samples makes a table of measurements, added up by minute: several rows of a
+// process and minute become one as they merge. The order begins with first.
+func (s Schema) samples(name string, columns []ingest.Column, days int, first ...string) string {
+	var defs []string
+	order := first
+	for _, c := range columns {
 		if c.Type == ingest.Long {
 			f := "sum"
 			switch c.Name {
@@ -287,7 +300,7 @@ func (s Schema) metricSamples() string {
 				f = "max"
 			}
 			c.ClickHouse = "SimpleAggregateFunction(" + f + ", " + c.ClickHouse + ")"
-		} else {
+		} else if !slices.Contains(order, c.Name) {
 			order = append(order, c.Name)
 		}
 		defs = append(defs, definition(c))
@@ -297,8 +310,17 @@ ENGINE = %s
 PARTITION BY toYYYYMM(TimeGenerated)
 ORDER BY (%s)
 TTL toDateTime(TimeGenerated) + INTERVAL %d DAY
-SETTINGS %s`, s.name("MetricSamples"), s.on(), columnList(defs), s.engine("AggregatingMergeTree", "MetricSamples"),
-		strings.Join(order, ", "), s.RollupDays, s.settings("ttl_only_drop_parts = 1"))
+SETTINGS %s`, s.name(name), s.on(), columnList(defs), s.engine("AggregatingMergeTree", name),
+		strings.Join(order, ", "), days, s.settings("ttl_only_drop_parts = 1"))
+}
+
+// pipelineMetrics puts the samples of a minute together.
+func (s Schema) pipelineMetrics() string {
+	keys := "TimeGenerated, Hub, Node, MetricName, Service, MetricType, UnitName, Stream, Reason, Result"
+	return s.view("PipelineMetrics", ingest.PipelineMetrics, fmt.Sprintf(`SELECT *, T / Unit AS Total, C AS Count, Least / Unit AS Minimum, Most / Unit AS Maximum, Total / Count AS Average
+FROM (SELECT %[1]s, if(UnitName = 'Seconds', 1000000, 1) AS Unit, sum(Total) AS T, sum(Count) AS C, min(Minimum) AS Least, max(Maximum) AS Most
+FROM %[2]s
+GROUP BY %[1]s)`, keys, s.name("PipelineSamples")))
 }
 
 // azureMetrics puts the processes of a hub together. What each of them counts is

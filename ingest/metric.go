@@ -14,11 +14,12 @@ import (
 // and is delivered as they are.
 const ContentTypeMetrics = "application/vnd.hubscope.metrics.v1+protobuf"
 
-// Metric is a sample of a hub's platform metric: some measurements of one hub
-// process, added up. It is stored in table MetricSamples.
+// Metric is a sample of a metric: some measurements of one process, added up. A
+// hub's platform metric is stored in table MetricSamples; one with a Service,
+// which says how a part of the pipeline does, in table PipelineSamples.
 type Metric struct {
 	TimeGenerated time.Time // start of the minute
-	Hub           string
+	Hub           string    // empty for what belongs to no hub
 	Node          string
 	MetricName    string
 
@@ -33,6 +34,13 @@ type Metric struct {
 	Count   int64
 	Minimum int64
 	Maximum int64
+
+	// Of parts of the pipeline.
+	Service    string
+	MetricType string // Counter, Gauge or Histogram
+	UnitName   string // Count, Bytes or Seconds; those are stored as microseconds
+	Stream     string
+	Reason     string
 }
 
 // Names of metrics; Azure's, where it has the metric.
@@ -95,20 +103,64 @@ var AzureMetrics = azureTable("Start of the minute, UTC.", []Column{
 	{Name: "Dimensions", Type: Dynamic, ClickHouse: "String", Doc: "The dimensions that the metric has, as a property bag."},
 })
 
-// texts and longs are the fields of m from number 2 and number 9 on.
-func (m *Metric) texts() [7]*string {
-	return [...]*string{&m.Hub, &m.Node, &m.MetricName, &m.TlsVersion, &m.TlsCipher, &m.Protocol, &m.ResultType}
+// text and long are the fields of m by their numbers in message Metric; nil for
+// another.
+func (m *Metric) text(field protowire.Number) *string {
+	switch field {
+	case 2:
+		return &m.Hub
+	case 3:
+		return &m.Node
+	case 4:
+		return &m.MetricName
+	case 5:
+		return &m.TlsVersion
+	case 6:
+		return &m.TlsCipher
+	case 7:
+		return &m.Protocol
+	case 8:
+		return &m.ResultType
+	case 13:
+		return &m.Service
+	case 14:
+		return &m.MetricType
+	case 15:
+		return &m.UnitName
+	case 16:
+		return &m.Stream
+	case 17:
+		return &m.Reason
+	default:
+		return nil
+	}
 }
 
-func (m *Metric) longs() [4]*int64 {
-	return [...]*int64{&m.Total, &m.Count, &m.Minimum, &m.Maximum}
+func (m *Metric) long(field protowire.Number) *int64 {
+	switch field {
+	case 9:
+		return &m.Total
+	case 10:
+		return &m.Count
+	case 11:
+		return &m.Minimum
+	case 12:
+		return &m.Maximum
+	default:
+		return nil
+	}
 }
+
+// Text is what m has in column c, a string, of [MetricColumns] or
+// [PipelineColumns].
+func (m *Metric) Text(c *Column) string { return *m.text(protowire.Number(c.Field)) }
+
+// Long is what m has in column c, a long, of the same.
+func (m *Metric) Long(c *Column) int64 { return *m.long(protowire.Number(c.Field)) }
 
 const (
 	metricTime   = 1
-	metricTexts  = 2
-	metricLongs  = 9
-	metricFields = 13 // first of later versions
+	metricFields = 18 // first of later versions
 )
 
 // AppendMetric appends m to b as one length-prefixed protobuf message, message
@@ -116,15 +168,13 @@ const (
 func AppendMetric(b []byte, m *Metric) []byte {
 	p := protowire.AppendTag(nil, metricTime, protowire.Fixed64Type)
 	p = protowire.AppendFixed64(p, uint64(Ticks(m.TimeGenerated)))
-	for i, s := range m.texts() {
-		if *s != "" {
-			p = protowire.AppendTag(p, protowire.Number(metricTexts+i), protowire.BytesType)
+	for n := protowire.Number(metricTime + 1); n < metricFields; n++ {
+		if s := m.text(n); s != nil && *s != "" {
+			p = protowire.AppendTag(p, n, protowire.BytesType)
 			p = protowire.AppendString(p, *s)
 		}
-	}
-	for i, v := range m.longs() {
-		if *v != 0 {
-			p = protowire.AppendTag(p, protowire.Number(metricLongs+i), protowire.VarintType)
+		if v := m.long(n); v != nil && *v != 0 {
+			p = protowire.AppendTag(p, n, protowire.VarintType)
 			p = protowire.AppendVarint(p, uint64(*v))
 		}
 	}
@@ -144,7 +194,6 @@ func CutMetric(message []byte) (m Metric, rest []byte, err error) {
 }
 
 func (m *Metric) unmarshalProto(b []byte) error {
-	texts, longs := m.texts(), m.longs()
 	for len(b) > 0 {
 		num, typ, k := protowire.ConsumeTag(b)
 		if k < 0 {
@@ -160,12 +209,12 @@ func (m *Metric) unmarshalProto(b []byte) error {
 				}
 				m.TimeGenerated = FromTicks(int64(v))
 			}
-		case num >= metricTexts && num < metricLongs && typ == protowire.BytesType:
-			*texts[num-metricTexts], k = protowire.ConsumeString(b)
-		case num >= metricLongs && num < metricFields && typ == protowire.VarintType:
+		case m.text(num) != nil && typ == protowire.BytesType:
+			*m.text(num), k = protowire.ConsumeString(b)
+		case m.long(num) != nil && typ == protowire.VarintType:
 			var v uint64
 			v, k = protowire.ConsumeVarint(b)
-			*longs[num-metricLongs] = int64(v)
+			*m.long(num) = int64(v)
 		case num < metricFields:
 			return fmt.Errorf("metric's field %d: wire type %d", num, typ)
 		default:

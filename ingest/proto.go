@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -28,9 +29,8 @@ message Event {
 	}
 	b.WriteString("}\n")
 	b.WriteString(batchProto)
-	fmt.Fprintf(&b, "\n// Metric is a sample of a hub's metric, measured by one process. Messages of\n// them are like those of events, with Content-Type: %s.\nmessage Metric {\n", ContentTypeMetrics)
-	for i := range MetricColumns {
-		c := &MetricColumns[i]
+	fmt.Fprintf(&b, "\n// Metric is a sample of a metric, measured by one process. Messages of\n// them are like those of events, with Content-Type: %s.\nmessage Metric {\n", ContentTypeMetrics)
+	for _, c := range metricColumns() {
 		kind, note := "string", ""
 		switch c.Type {
 		case Long:
@@ -42,6 +42,17 @@ message Event {
 	}
 	b.WriteString("}\n")
 	return b.String()
+}
+
+// metricColumns are the columns of both tables of samples, by their field numbers.
+func metricColumns() []Column {
+	list := slices.Clone(MetricColumns)
+	for _, c := range PipelineColumns {
+		if !slices.ContainsFunc(list, func(m Column) bool { return m.Field == c.Field }) {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // batchProto is the text of message Batch, which does not depend on the columns.

@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -146,10 +147,11 @@ func TestMetricIsProtobuf(t *testing.T) {
 	want := Metric{
 		TimeGenerated: time.Date(2026, 11, 23, 1, 2, 0, 0, time.UTC), Hub: "h", Node: "n", MetricName: SuccessfulConnections,
 		TlsVersion: "1.3", TlsCipher: "TLS_AES_128_GCM_SHA256", Protocol: Mqtt, ResultType: "401003", Total: 3, Count: 2, Minimum: -1, Maximum: 4,
+		Service: "collector", MetricType: "Gauge", UnitName: "Seconds", Stream: "EVENTS", Reason: "time",
 	}
 	ours := AppendMetric(nil, &want)
 	msg := dynamicpb.NewMessage(files[0].Messages().ByName("Metric"))
-	if err := proto.Unmarshal(ours[1:], msg); err != nil {
+	if err := proto.Unmarshal(ours[uvarintLen(ours):], msg); err != nil {
 		t.Fatal(err)
 	}
 	if len(msg.GetUnknown()) > 0 {
@@ -157,14 +159,14 @@ func TestMetricIsProtobuf(t *testing.T) {
 	}
 	set := 0
 	msg.Range(func(protoreflect.FieldDescriptor, protoreflect.Value) bool { set++; return true })
-	if set != len(MetricColumns) {
-		t.Errorf("%d fields set, want %d", set, len(MetricColumns))
+	if want := len(metricColumns()); set != want {
+		t.Errorf("%d fields set, want %d", set, want)
 	}
 	theirs, err := proto.Marshal(msg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	two := append(append(ours, byte(len(theirs))), theirs...)
+	two := append(binary.AppendUvarint(ours, uint64(len(theirs))), theirs...)
 	_, rest, err := CutMetric(two)
 	if err != nil {
 		t.Fatal(err)
@@ -181,6 +183,12 @@ func TestMetricIsProtobuf(t *testing.T) {
 			t.Errorf("%d of %d bytes are a metric: %+v", n, len(ours), m)
 		}
 	}
+}
+
+// uvarintLen is the length of the length that b begins with.
+func uvarintLen(b []byte) int {
+	_, n := binary.Uvarint(b)
+	return n
 }
 
 func TestEventsRoundTrip(t *testing.T) {

@@ -38,6 +38,8 @@ func Catalog(database string) (*plan.Catalog, error) {
 			p.Hub, p.UpperHub, p.Base = "Resource", true, []string{"Connections"}
 		case "AzureMetrics":
 			p.Base = []string{"MetricSamples"} // it has a column Hub
+		case "PipelineMetrics":
+			p.Base = []string{"PipelineSamples"} // the same
 		case "Devices":
 			// What the view of this name joins is joined only when it is read.
 			p.Source, p.Final, p.Base = "DeviceStates", true, []string{"DeviceStates", "DeviceFirsts"}

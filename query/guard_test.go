@@ -49,6 +49,8 @@ func guarded(t *testing.T) (e *query.Engine, hubs []string, conn driver.Conn, ru
 		"INSERT INTO guarded.Connections SELECT * REPLACE('of-others' AS Hub) FROM hubscope.Connections",
 		"INSERT INTO guarded.Connections SELECT * REPLACE(upper(Hub) AS Hub) FROM hubscope.Connections",
 		`INSERT INTO guarded.QueryLog (TimeGenerated, User, Text, State) VALUES ('2026-03-02 11:00:00', 'alice', 'her own', 'Completed'), ('2026-03-02 11:30:00', 'bob', 'secret', 'Completed')`,
+		`INSERT INTO guarded.PipelineSamples (TimeGenerated, Hub, Node, Service, MetricName, UnitName, Total, Count)
+			VALUES ('2026-03-02 11:00:00', 'of-others', 'secret', 'hub', 'm', 'Count', 1, 1), ('2026-03-02 11:00:00', '', 'secret', 'collector', 'm', 'Count', 1, 1)`,
 	}
 	if there > 0 {
 		inserts = nil // by another test
@@ -150,6 +152,7 @@ func TestNoWayAround(t *testing.T) {
 		`AzureMetrics | distinct Resource`,
 		`Devices | distinct Hub`,
 		`QueryLog | project User, Text`,
+		`PipelineMetrics | project Hub, Node`,
 		`union withsource=T * | summarize count() by T, tostring(column_ifexists("Hub", "")), tostring(column_ifexists("User", "")), tostring(column_ifexists("Resource", ""))`,
 		`union Connections, Devices | distinct Hub`,
 		`search "of-others"`,
@@ -194,6 +197,16 @@ func TestNoWayAround(t *testing.T) {
 	}
 	if got, err = run(t.Context(), e, query.Request{Text: `QueryLog | count`, Now: noon}); err != nil || string(got.Rows[0][0]) != "2" {
 		t.Errorf("all queries: %v, %v", got, err)
+	}
+	// Of the pipeline's metrics, readers of a hub see the hub's; what belongs to no
+	// hub is for who is not restricted.
+	for _, tt := range []struct {
+		hubs []string
+		want string
+	}{{nil, "2"}, {[]string{"of-others"}, "1"}, {[]string{"another"}, "0"}, {[]string{}, "0"}} {
+		if got, err := run(t.Context(), e, query.Request{Text: `PipelineMetrics | count`, Now: noon, Hubs: tt.hubs}); err != nil || string(got.Rows[0][0]) != tt.want {
+			t.Errorf("metrics of the pipeline for hubs %q: %v, %v", tt.hubs, got, err)
+		}
 	}
 	// A hub's name is data.
 	for _, name := range []string{`'`, `\`, `') OR 1=1 --`, `"`, "`", `plant'), (1`, "\x00", `\'`} {

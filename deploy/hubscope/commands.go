@@ -171,10 +171,11 @@ func (c *collectorRunCmd) Run(ctx context.Context) error {
 	}
 	return runPart(ctx, "hubscope-collector", c.logFlags, &s, func(ctx context.Context, g *group, t *telemetry) error {
 		what, err := startCollector(ctx, g, &s, t)
-		if err == nil {
-			t.Log.Info("collector ready", "what", what)
+		if err != nil {
+			return err
 		}
-		return err
+		t.Log.Info("collector ready", "what", what)
+		return publishSamples(g, &s, t)
 	})
 }
 

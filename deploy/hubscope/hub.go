@@ -87,6 +87,7 @@ func startHub(ctx context.Context, g *group, s *Settings, data string, t *teleme
 		return nil, err
 	}
 	g.start("publisher", publisher.Run)
+	samplePipeline(g, s, t, publisher)
 
 	tc := s.Telemetry
 	tc.Meter = otel.GetMeterProvider()

@@ -39,6 +39,7 @@ type telemetry struct {
 	Log *slog.Logger
 
 	metrics  *prometheus.Registry
+	pipeline *sdkmetric.ManualReader // for table PipelineMetrics
 	shutdown []func(context.Context) error
 }
 
@@ -60,7 +61,7 @@ const cardinalityLimit = 2000
 // startTelemetry installs the global providers of OpenTelemetry, for which
 // the packages' instruments ask, and returns what the process needs of them.
 func startTelemetry(ctx context.Context, service string, flags logFlags, logs io.Writer) (*telemetry, error) {
-	t := &telemetry{metrics: prometheus.NewRegistry()}
+	t := &telemetry{metrics: prometheus.NewRegistry(), pipeline: newPipelineReader()}
 	t.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	res, err := resource.Merge(resource.Default(), resource.NewSchemaless(
 		attribute.String("service.name", service), attribute.String("service.version", version)))
@@ -72,7 +73,8 @@ func startTelemetry(ctx context.Context, service string, flags logFlags, logs io
 	if err != nil {
 		return nil, fmt.Errorf("prometheus exporter: %w", err)
 	}
-	metrics := []sdkmetric.Option{sdkmetric.WithResource(res), sdkmetric.WithReader(reader), sdkmetric.WithCardinalityLimit(cardinalityLimit)}
+	metrics := []sdkmetric.Option{sdkmetric.WithResource(res), sdkmetric.WithReader(reader), sdkmetric.WithReader(t.pipeline),
+		sdkmetric.WithCardinalityLimit(cardinalityLimit)}
 	handler := logHandler(flags, logs)
 	if otlp() {
 		push, err := autoexport.NewMetricReader(ctx)

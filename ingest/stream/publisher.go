@@ -492,7 +492,9 @@ func (p *Publisher) message(b batch) *message {
 		p.free = append(p.free, b.events)
 	}
 	p.mu.Unlock()
-	p.m.batch.Record(context.Background(), int64(m.events))
+	if b.events != nil {
+		p.m.batch.Record(context.Background(), int64(m.events))
+	}
 	return m
 }
 
@@ -585,7 +587,11 @@ func (p *Publisher) stored(m *message) {
 	p.remove(m)
 	p.spoolAcked(m)
 	p.acked += int64(m.events)
-	p.m.events.Add(context.Background(), int64(m.events))
+	if m.media == ingest.ContentTypeMetrics {
+		p.m.samples.Add(context.Background(), int64(m.events))
+	} else {
+		p.m.events.Add(context.Background(), int64(m.events))
+	}
 	m.body = nil
 }
 

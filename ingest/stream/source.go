@@ -241,6 +241,7 @@ type Lease struct {
 	consumed uint64 // the consumer's own sequence number
 
 	replayed, missed, rewound atomic.Int64
+	end                       atomic.Uint64 // last message that the stream is known to have
 }
 
 // Counters of a lease since Acquire.
@@ -438,7 +439,7 @@ func (l *Lease) current() Position {
 	return p
 }
 
-// beat shows life while nothing is written, and purges what is stored.
+// beat shows life while nothing is written, measures, and purges what is stored.
 func (l *Lease) beat(ctx context.Context) {
 	defer close(l.stopped)
 	tick := time.NewTicker(l.s.cfg.LeaseTTL / 3)
@@ -459,6 +460,7 @@ func (l *Lease) beat(ctx context.Context) {
 					l.s.log.Warn("lease is lost", "error", err)
 				}
 			}
+			l.measure(ctx)
 			if now.After(purge) {
 				purge = now.Add(purgeEvery)
 				if err := l.purge(ctx); err != nil && ctx.Err() == nil {
@@ -657,6 +659,25 @@ func (l *Lease) Position() Position {
 	return l.current()
 }
 
+// Backlog returns how many messages the stream has that are not stored, as far
+// as is known: while nothing is read, the stream is asked with every beat.
+func (l *Lease) Backlog() uint64 {
+	end, floor := l.end.Load(), l.Position().Floor
+	if end < floor {
+		return 0
+	}
+	return end - floor
+}
+
+// measure asks for the end of the stream.
+func (l *Lease) measure(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if stream, err := l.s.ctlJS.Stream(ctx, l.s.stream); err == nil {
+		l.end.Store(stream.CachedInfo().State.LastSeq)
+	}
+}
+
 // Counters returns the counts since Acquire.
 func (l *Lease) Counters() Counters {
 	return Counters{Replayed: l.replayed.Load(), Missed: l.missed.Load(), Rewound: l.rewound.Load()}
@@ -736,6 +757,7 @@ func (l *Lease) Next(ctx context.Context, wait time.Duration) (*Message, error) 
 			continue
 		}
 		l.seen, l.seenTime = meta.Sequence.Stream, meta.Timestamp
+		l.end.Store(max(l.end.Load(), l.seen+meta.NumPending))
 		return &Message{
 			Seq: l.seen, Time: meta.Timestamp, Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(),
 			Pending: meta.NumPending,
