@@ -45,13 +45,14 @@ type Datasource struct {
 	// invalid says what is wrong with the settings, if anything is: it answers
 	// everything then, most of all the health check.
 	invalid error
+	cache   *cache
 }
 
 // New makes a Datasource of its settings. It is a datasource.InstanceFactoryFunc.
 // It does not fail: an error here would reach users as "internal server error"
 // and not as the answer of "Save & test".
 func New(ctx context.Context, s backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
-	d := &Datasource{uid: s.UID, logger: log.DefaultLogger.With("datasource", s.UID)}
+	d := &Datasource{uid: s.UID, cache: newCache(), logger: log.DefaultLogger.With("datasource", s.UID)}
 	var client *http.Client
 	if d.settings, d.invalid = ReadSettings(s); d.invalid == nil {
 		client, d.invalid = newClient(ctx, s, d.settings)

@@ -1,0 +1,246 @@
+package ds
+
+import (
+	"slices"
+	"strings"
+
+	"hubscope/query/kql"
+)
+
+// FilterColumn is a column that ad hoc filters may name. The list is fixed: it
+// holds what people filter fleets by, and no column whose values are bounded by
+// nothing (texts, thumbprints, addresses of ports).
+type FilterColumn struct {
+	Name string
+	Type string // of KQL: string, bool or long
+	Doc  string
+	// Tables are those that have the column.
+	Tables []string
+}
+
+// FilterColumns returns the columns of ad hoc filters, those of connections
+// first. It makes a new list.
+func FilterColumns() []FilterColumn {
+	const (
+		connections, devices, azure, metrics, pipeline = "Connections", "Devices", "AzureDiagnostics", "AzureMetrics", "PipelineMetrics"
+	)
+	text := func(name, doc string, tables ...string) FilterColumn {
+		return FilterColumn{name, "string", doc, tables}
+	}
+	return []FilterColumn{
+		text("Hub", "IoT hub.", connections, devices, metrics, pipeline),
+		text("DeviceId", "Device whose identity was proven.", connections, devices),
+		text("OperationName", "What happened: deviceConnect, deviceDisconnect, connectionRefused, ...", connections, devices, azure),
+		text("Level", "Information, Warning or Error.", connections, azure),
+		text("Stage", "How far the connection came: tcp, hello, handshake, auth, session.", connections),
+		text("ResultType", "Azure IoT Hub error code, empty for success.", connections, devices, azure, metrics),
+		text("ResultSignature", "Name of the error code.", connections, azure),
+		text("Protocol", "Mqtt, MqttWs, Amqp, AmqpWs or Https.", connections, devices, metrics),
+		text("AuthType", "sas, x509Ca, x509Thumbprint or none.", connections, devices),
+		text("TlsVersion", "Negotiated TLS version.", connections, devices, metrics),
+		text("TlsCipher", "Negotiated cipher suite.", connections, devices, metrics),
+		text("TlsGroup", "Key exchange group.", connections),
+		text("TlsServerKey", "Key type of the server's certificate: RSA or ECDSA.", connections),
+		text("TlsEngine", "Engine that served TLS.", connections),
+		{"WouldFailStrict", "bool", "Whether minTlsVersion 1.2 with the recommended suites would refuse it.", []string{connections, devices}},
+		text("StrictReason", "Why it would be refused.", connections, devices),
+		text("SdkVersion", "SDK that the device named.", connections, devices),
+		text("UserAgent", "HTTP User-Agent.", connections),
+		text("Ja4", "JA4 fingerprint of the ClientHello.", connections, devices),
+		text("Sni", "Server name that the client asked for.", connections),
+		text("MaskedIpAddress", "Masked address of the client.", connections, devices),
+		text("CaName", "CA certificate of the hub that the client's chain led to.", connections, devices),
+		text("CertIssuer", "Issuer of the client certificate.", connections, devices),
+		text("DisconnectReason", "Why the session ended.", connections),
+		text("AlertSent", "TLS alert that the hub sent.", connections),
+		text("AlertReceived", "TLS alert that the client sent.", connections),
+		text("Node", "Process that took the connection or measured.", connections, pipeline),
+		text("MetricName", "Name of the metric.", metrics, pipeline),
+		text("Service", "Part of the pipeline that measured.", pipeline),
+	}
+}
+
+// filterTables are the tables that some ad hoc filter fits.
+func filterTables() []string {
+	var names []string
+	for _, c := range FilterColumns() {
+		for _, t := range c.Tables {
+			if !slices.Contains(names, t) {
+				names = append(names, t)
+			}
+		}
+	}
+	return names
+}
+
+// filterOperators says what can be done with filters, by Grafana's words.
+const filterOperators = "operators are =, !=, =|, !=|, =~, !~, < and >"
+
+// predicate returns the KQL of a filter.
+func (f Filter) predicate() (FilterColumn, string, error) {
+	columns := FilterColumns()
+	i := slices.IndexFunc(columns, func(c FilterColumn) bool { return c.Name == f.Key })
+	if i < 0 {
+		names := make([]string, len(columns))
+		for i, c := range columns {
+			names[i] = c.Name
+		}
+		return FilterColumn{}, "", wrong(CodeFilter, "filters may name "+strings.Join(names, ", "), "the ad hoc filter names %s, which is no column for filters", quote(cut(f.Key, 60)))
+	}
+	c := columns[i]
+	literal := func(s string) (string, error) {
+		if c.Type == "string" {
+			return quote(s), nil
+		}
+		l, ok := typedLiteral(c.Type, s)
+		if !ok {
+			return "", wrong(CodeFilter, "", "the ad hoc filter compares %s with %s, which is no %s", c.Name, quote(cut(s, 60)), c.Type)
+		}
+		return l, nil
+	}
+	values := f.Values
+	if len(values) == 0 {
+		values = Values{f.Value}
+	}
+	switch f.Operator {
+	case "=", "!=":
+		l, err := literal(f.Value)
+		if f.Operator == "=" {
+			return c, c.Name + " == " + l, err
+		}
+		return c, c.Name + " != " + l, err
+	case "=|", "!=|":
+		list := make([]string, len(values))
+		for i, s := range values {
+			var err error
+			if list[i], err = literal(s); err != nil {
+				return c, "", err
+			}
+		}
+		in := " in ("
+		if f.Operator == "!=|" {
+			in = " !in ("
+		}
+		return c, c.Name + in + strings.Join(list, ", ") + ")", nil
+	case "=~", "!~":
+		if c.Type != "string" {
+			return c, "", wrong(CodeFilter, "", "the ad hoc filter holds a regular expression against %s, which is a %s", c.Name, c.Type)
+		}
+		match := c.Name + " matches regex " + quote(f.Value)
+		if f.Operator == "!~" {
+			match = "not(" + match + ")"
+		}
+		return c, match, nil
+	case "<", ">":
+		l, err := literal(f.Value)
+		if c.Type == "string" {
+			return c, "strcmp(" + c.Name + ", " + l + ") " + f.Operator + " 0", err
+		}
+		return c, c.Name + " " + f.Operator + " " + l, err
+	}
+	return c, "", wrong(CodeFilter, filterOperators, "the ad hoc filter has the unknown operator %s", quote(cut(f.Operator, 20)))
+}
+
+// filter prepares the ad hoc filters: their predicate for $__adhocFilters, or
+// the table that they go behind.
+func (e *expander) filter(filters []Filter) error {
+	e.source = -1
+	if len(filters) == 0 {
+		return nil
+	}
+	table := ""
+	if !e.placesFilters() {
+		e.source, table = e.firstTable()
+	}
+	var parts, unused []string
+	for _, f := range filters {
+		column, p, err := f.predicate()
+		if err != nil {
+			return err
+		}
+		if e.source >= 0 && !slices.Contains(column.Tables, table) {
+			unused = append(unused, p)
+			continue
+		}
+		parts = append(parts, p)
+	}
+	switch predicate := strings.Join(parts, " and "); {
+	case e.source >= 0:
+		e.Filters, e.FiltersUnused = predicate, unused
+	case e.placesFilters():
+		e.adHoc = predicate
+	default:
+		e.FiltersUnused = parts
+	}
+	if e.Filters == "" {
+		e.source = -1
+	}
+	return nil
+}
+
+// placesFilters says whether the text has $__adhocFilters.
+func (e *expander) placesFilters() bool {
+	return slices.ContainsFunc(e.tokens, func(t kql.Token) bool {
+		r, ok := referenceAt(e.text, t.Start)
+		return ok && t.Kind == kql.WordToken && r.name == "__adhocFilters"
+	})
+}
+
+// firstTable returns the token that is the first table which filters fit, and
+// its name; -1 if there is none.
+func (e *expander) firstTable() (token int, name string) {
+	names := filterTables()
+	for i, t := range e.tokens {
+		w := e.word(i)
+		if t.Kind != kql.WordToken || !slices.Contains(names, w) {
+			continue
+		}
+		switch e.word(i + 1) {
+		case "", "|", ";", ")", ",", "}":
+		default:
+			continue // of a name or a column
+		}
+		switch e.word(i - 1) {
+		case "", ";", "(", "{", ",", "=", "union", "join", "lookup":
+			return i, w
+		}
+		if e.operand(i - 1) {
+			return i, w
+		}
+	}
+	return -1, ""
+}
+
+// operand says whether token i is the value of a parameter of union, join or
+// lookup, such as the inner of kind=inner.
+func (e *expander) operand(i int) bool {
+	for ; i >= 3 && e.word(i-1) == "="; i -= 3 {
+		if w := e.word(i - 3); w == "union" || w == "join" || w == "lookup" {
+			return true
+		}
+	}
+	return false
+}
+
+// word returns the text of token i, "" beyond the ends.
+func (e *expander) word(i int) string {
+	if i < 0 || i >= len(e.tokens) {
+		return ""
+	}
+	return e.text[e.tokens[i].Start:e.tokens[i].End]
+}
+
+// filterSource writes the table that is token i with the filters behind it.
+func (e *expander) filterSource(i int) {
+	t := e.tokens[i]
+	// An argument of union, join or the like must be one expression.
+	alone := slices.Contains([]string{"", ";", "=", "(", "{"}, e.word(i-1)) && slices.Contains([]string{"", ";", "|", ")", "}"}, e.word(i+1))
+	if !alone {
+		e.put("(", t.Start, t.Start)
+	}
+	e.copy(t.Start, t.End)
+	e.put(" | where "+e.Filters, t.End, t.End)
+	if !alone {
+		e.put(")", t.End, t.End)
+	}
+}

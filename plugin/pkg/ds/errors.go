@@ -1,0 +1,135 @@
+package ds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+
+	"hubscope/query/api"
+)
+
+// Errors of queries. Downstream is what the user, the service or the network can
+// mend: the query text, its limits, credentials, a service that is away. Plugin
+// are bugs of this package alone, so that Grafana's operators hear of those.
+
+// panicked is a bug of ours that was caught.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+// Error says what users may know of it.
+func (p *panicked) Error() string {
+	return "the data source plugin has met a bug in itself; its log tells more"
+}
+
+func panicError(value any) error { return &panicked{value, debug.Stack()} }
+
+// statusClientClosed is nginx's status of a request whose client went away, which
+// the query service uses too.
+const statusClientClosed = 499
+
+// failed turns an error of a query into its answer. x, if not nil, is the query
+// whose text the service judged.
+func (d *Datasource) failed(ctx context.Context, err error, x *Expanded) backend.DataResponse {
+	answer := func(status int, message string) backend.DataResponse {
+		return backend.ErrDataResponseWithSource(backend.Status(status), backend.ErrorSourceDownstream, message)
+	}
+	var bug *panicked
+	if errors.As(err, &bug) {
+		d.logger.Error("panic in a query", "panic", fmt.Sprint(bug.value), "stack", string(bug.stack))
+		return backend.ErrDataResponseWithSource(backend.StatusInternal, backend.ErrorSourcePlugin, bug.Error())
+	}
+	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return answer(statusClientClosed, "the query was cancelled")
+	}
+	var status *api.StatusError
+	var said api.Errors
+	coded := errors.As(err, &status)
+	if t := d.diagnose(ctx, err); t != nil {
+		code := http.StatusBadGateway
+		switch {
+		case coded && status.Code >= 400 && len(status.Errors) > 0:
+			code = status.Code
+		case t.category == "unauthorized" || t.category == "identity":
+			code = http.StatusUnauthorized
+		case t.category == "forbidden":
+			code = http.StatusForbidden
+		case t.category == "timeout":
+			code = http.StatusGatewayTimeout
+		case t.category == "settings":
+			code = http.StatusBadRequest
+		}
+		return answer(code, t.Error())
+	}
+	if errors.As(err, &said) {
+		code := http.StatusBadRequest
+		if coded {
+			code = status.Code
+		} else {
+			code = statusOf(said[0].Code)
+		}
+		if x != nil {
+			said = x.Errors(said)
+		}
+		return answer(code, message(said))
+	}
+	if backend.IsDownstreamError(err) {
+		return answer(http.StatusBadRequest, err.Error())
+	}
+	// What is left is an answer that is none of the service's.
+	return answer(http.StatusBadGateway, err.Error())
+}
+
+// statusOf returns the status of an error that came behind the first rows, or
+// that was found here.
+func statusOf(code string) int {
+	switch code {
+	case "Timeout":
+		return http.StatusGatewayTimeout
+	case "Canceled":
+		return statusClientClosed
+	case "EngineUnavailable":
+		return http.StatusServiceUnavailable
+	case "Internal":
+		return http.StatusInternalServerError
+	case api.CodeThrottled:
+		return http.StatusTooManyRequests
+	case api.CodeUnauthorized:
+		return http.StatusUnauthorized
+	}
+	return http.StatusBadRequest
+}
+
+// maxTold is how many errors of a query a panel shows.
+const maxTold = 3
+
+// message writes errors as a panel shows them, a line each:
+//
+//	line 2, column 9: no column "TlsVersoin" in Connections. Did you mean TlsVersion? (SEM0100)
+func message(errs api.Errors) string {
+	var lines []string
+	for i, e := range errs {
+		if i == maxTold {
+			lines = append(lines, fmt.Sprintf("and %d more", len(errs)-i))
+			break
+		}
+		s := e.Message
+		if e.Line > 0 {
+			s = fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, s)
+		}
+		if e.Hint != "" {
+			s += ". " + strings.ToUpper(e.Hint[:1]) + e.Hint[1:]
+		}
+		if e.Code != "" {
+			s += " (" + e.Code + ")"
+		}
+		lines = append(lines, s)
+	}
+	return strings.Join(lines, "\n")
+}
