@@ -110,12 +110,6 @@ func (d *Datasource) healthTrouble(ctx context.Context, err error) error {
 		return &trouble{"query", "the query service at " + d.client.URL + " cannot answer a simple query: " + wrong[0].Message,
 			"Is it a hubscope service with the table Connections? Its log tells more"}
 	}
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	if errors.As(err, &syntax) || errors.As(err, &kind) {
-		return &trouble{"not-hubscope", "what answers at " + d.client.URL + " is not a hubscope query service: its answer is no JSON of ours",
-			"Set the URL of the query service (hubscope up prints it), without a path such as /api"}
-	}
 	return err
 }
 

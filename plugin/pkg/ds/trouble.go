@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"syscall"
@@ -50,7 +50,8 @@ func (d *Datasource) diagnose(ctx context.Context, err error) *trouble {
 	var status *api.StatusError
 	var dns *net.DNSError
 	var network net.Error
-	var redirect *url.Error
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &status):
 		return d.diagnoseStatus(status, at)
@@ -68,12 +69,14 @@ func (d *Datasource) diagnose(ctx context.Context, err error) *trouble {
 			"A firewall may drop the packets, or the query takes too long: shorten its time range, or raise the timeout of the data source"}
 	case errors.Is(err, httpclient.ErrResponseBodyTooLarge):
 		return &trouble{"too-large", "the answer is larger than Grafana allows", "Ask for less, or raise response_limit in section [dataproxy] of Grafana's configuration"}
-	case errors.As(err, &redirect) && strings.Contains(err.Error(), "the service redirects"), strings.Contains(err.Error(), "the service redirects"):
+	case strings.Contains(err.Error(), "the service redirects"):
 		return &trouble{"redirect", at + " answers with a redirect", "Set the address that it redirects to as URL of the data source: " + afterLast(err.Error(), "redirects to ")}
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
 		return &trouble{"broken", "the connection to " + at + " broke", "It may have been restarted: try again"}
 	case strings.Contains(err.Error(), "proxyconnect"), strings.Contains(err.Error(), "socks connect"):
 		return &trouble{"proxy", "the proxy on the way to " + at + " does not answer", "Check the proxy settings of Grafana's server (HTTPS_PROXY, NO_PROXY, secure socks proxy)"}
+	case errors.As(err, &syntax), errors.As(err, &kind):
+		return d.notHubscope("its answer is no JSON of ours")
 	case strings.Contains(err.Error(), "malformed HTTP"):
 		return &trouble{"not-http", at + " does not speak HTTP", "Set the port of the query service, not that of a hub, NATS or ClickHouse"}
 	}
@@ -175,7 +178,11 @@ func (d *Datasource) diagnoseStatus(e *api.StatusError, at string) *trouble {
 	case e.Code == http.StatusBadGateway, e.Code == http.StatusServiceUnavailable, e.Code == http.StatusGatewayTimeout:
 		return &trouble{"gateway", "a proxy before " + at + " cannot reach it: " + e.Status, "Is the query service running (hubscope up, or hubscope serve)?"}
 	default:
-		return &trouble{"not-hubscope", "what answers at " + d.client.URL + " is not a hubscope query service: " + e.Status,
-			"Set the URL of the query service (hubscope up prints it), without a path such as /api"}
+		return d.notHubscope(e.Status)
 	}
+}
+
+func (d *Datasource) notHubscope(why string) *trouble {
+	return &trouble{"not-hubscope", "what answers at " + d.client.URL + " is not a hubscope query service: " + why,
+		"Set the URL of the query service (hubscope up prints it), without a path such as /api"}
 }

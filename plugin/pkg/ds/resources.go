@@ -1,0 +1,386 @@
+package ds
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/grafana/grafana-plugin-sdk-go/backend/resource/httpadapter"
+
+	"hubscope/query/api"
+)
+
+// Resources are what the editors ask for, below
+// /api/datasources/uid/UID/resources:
+//
+//	GET  /schema        the service's tables and columns, with its ETag
+//	GET  /kusto-schema  the same for setSchemaFromShowSchema of Kusto's Monaco editor, with our macros as functions
+//	GET  /functions     the service's functions, with its ETag
+//	POST /validate      a query and a range: whether it is right, its columns, mistakes with places in the text as typed
+//	POST /explain       a query and a range: its KQL and SQL, tables, rollup, rows to be read
+//	GET  /tag-keys      columns for ad hoc filters
+//	GET  /tag-values    ?key=&from=&to=&filters=           values of one of them, the commonest first
+//	GET  /values        ?table=&column=&from=&to=          values of any column
+//
+// Errors are {"error":{"code","message","hint"}} with their status.
+
+// maxResourceBody bounds a request, and maxDocument an answer that is passed on.
+const (
+	maxResourceBody = 4 << 20
+	maxDocument     = 16 << 20
+)
+
+// CallResource answers a resource call.
+func (d *Datasource) CallResource(ctx context.Context, req *backend.CallResourceRequest, sender backend.CallResourceResponseSender) error {
+	headers := req.GetHTTPHeaders()
+	ctx, cancel := context.WithTimeout(ctx, d.settings.Timeout+timeoutMargin)
+	defer cancel()
+	mux := http.NewServeMux()
+	handle := func(pattern string, authorize func(context.Context, http.Header) context.Context, h func(http.ResponseWriter, *http.Request) error) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			r = r.WithContext(authorize(r.Context(), headers))
+			if err := h(w, r); err != nil {
+				d.resourceError(w, r, err)
+			}
+		})
+	}
+	// What tells only how tables and functions are named needs no user.
+	handle("GET /schema", d.authorizeSystem, func(w http.ResponseWriter, r *http.Request) error { return d.pass(w, r, "/api/v1/schema") })
+	handle("GET /functions", d.authorizeSystem, func(w http.ResponseWriter, r *http.Request) error { return d.pass(w, r, "/api/v1/functions") })
+	handle("GET /kusto-schema", d.authorizeSystem, d.kustoSchema)
+	handle("GET /tag-keys", d.authorizeSystem, d.tagKeys)
+	handle("POST /validate", d.authorizeSystem, d.validate)
+	handle("POST /explain", d.authorize, d.explain)
+	handle("GET /tag-values", d.authorize, d.tagValues)
+	handle("GET /values", d.authorize, d.columnValues)
+	handle("/", d.authorizeSystem, func(_ http.ResponseWriter, r *http.Request) error {
+		if _, other := mux.Handler(&http.Request{Method: http.MethodPost, URL: r.URL, Host: r.Host}); other != "/" && r.Method != http.MethodPost {
+			return &resourceFailure{http.StatusMethodNotAllowed, api.Error{Code: api.CodeMethod, Message: r.Method + " is not for " + r.URL.Path}}
+		}
+		if _, other := mux.Handler(&http.Request{Method: http.MethodGet, URL: r.URL, Host: r.Host}); other != "/" {
+			return &resourceFailure{http.StatusMethodNotAllowed, api.Error{Code: api.CodeMethod, Message: r.Method + " is not for " + r.URL.Path}}
+		}
+		return &resourceFailure{http.StatusNotFound, api.Error{Code: api.CodeNotFound, Message: "there is no resource " + r.URL.Path,
+			Hint: "there are /schema, /kusto-schema, /functions, /validate, /explain, /tag-keys, /tag-values and /values"}}
+	})
+	return httpadapter.New(mux).CallResource(ctx, req, sender)
+}
+
+// resourceFailure is an error of a resource call with its status.
+type resourceFailure struct {
+	status int
+	body   api.Error
+}
+
+// Error returns the message.
+func (e *resourceFailure) Error() string { return e.body.Message }
+
+func badResource(format string, args ...any) error {
+	return &resourceFailure{http.StatusBadRequest, api.Error{Code: api.CodeBadRequest, Message: fmt.Sprintf(format, args...)}}
+}
+
+// resourceError answers with an error.
+func (d *Datasource) resourceError(w http.ResponseWriter, r *http.Request, err error) {
+	status, body := http.StatusInternalServerError, api.ErrorResponse{}
+	var failure *resourceFailure
+	var wrong api.Errors
+	var answered *api.StatusError
+	t := d.diagnose(r.Context(), err)
+	switch {
+	case errors.As(err, &failure):
+		status, body.Error = failure.status, &failure.body
+	case t != nil:
+		body.Error = &api.Error{Code: t.category, Message: t.message, Hint: t.hint}
+		switch {
+		case t.category == "settings" || t.category == "identity" || t.category == "unauthorized":
+			// Not 401: to the browser that is the end of the session with Grafana.
+			status = http.StatusBadRequest
+		case t.category == "timeout":
+			status = http.StatusGatewayTimeout
+		case errors.As(err, &answered):
+			status = answered.Code
+		default:
+			status = http.StatusBadGateway
+		}
+	case errors.As(err, &wrong) && len(wrong) > 0:
+		status, body.Error = http.StatusBadRequest, wrong[0]
+		if len(wrong) > 1 {
+			body.Errors = wrong
+		}
+		if errors.As(err, &answered) {
+			status = answered.Code
+		}
+	case backend.IsDownstreamError(err):
+		status, body.Error = http.StatusBadRequest, &api.Error{Code: api.CodeBadRequest, Message: err.Error()}
+	default:
+		d.logger.Error("resource", "path", r.URL.Path, "err", err)
+		body.Error = &api.Error{Code: api.CodeInternal, Message: "the data source has failed", Hint: "Grafana's log tells more"}
+	}
+	if status < 400 || status > 599 {
+		status = http.StatusBadGateway
+	}
+	writeResource(w, status, body)
+}
+
+// writeResource answers with JSON.
+func writeResource(w http.ResponseWriter, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("encode " + err.Error()) // a type of ours
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-cache")
+	w.WriteHeader(status)
+	w.Write(b) //nolint:errcheck // the caller has gone
+}
+
+// document fetches a document of the service. With a tag that is still right it
+// returns no body.
+func (d *Datasource) document(ctx context.Context, path, etag string) (body []byte, tag string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.client.URL+path, nil)
+	if err != nil {
+		return nil, "", fmt.Errorf("address of the query service: %w", err)
+	}
+	req.Header.Set("Accept", "application/json")
+	if etag != "" {
+		req.Header.Set("If-None-Match", etag)
+	}
+	res, err := d.client.HTTP.Do(req)
+	if err != nil {
+		return nil, "", err
+	}
+	defer res.Body.Close()
+	if res.StatusCode == http.StatusNotModified {
+		return nil, res.Header.Get("ETag"), nil
+	}
+	body, err = io.ReadAll(io.LimitReader(res.Body, maxDocument))
+	if err != nil {
+		return nil, "", fmt.Errorf("read %s: %w", path, err)
+	}
+	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	if res.StatusCode != http.StatusOK || media != "application/json" || !json.Valid(body) {
+		failed := &api.StatusError{URL: d.client.URL, Code: res.StatusCode, Status: res.Status}
+		var e api.ErrorResponse
+		if res.StatusCode >= 400 && json.Unmarshal(body, &e) == nil && e.Error != nil {
+			failed.Errors = api.Errors{e.Error}
+		} else if res.StatusCode < 400 {
+			failed.Status = "an answer of type " + media
+		}
+		return nil, "", failed
+	}
+	return body, res.Header.Get("ETag"), nil
+}
+
+// pass passes a document of the service on.
+func (d *Datasource) pass(w http.ResponseWriter, r *http.Request, path string) error {
+	body, tag, err := d.document(r.Context(), path, r.Header.Get("If-None-Match"))
+	if err != nil {
+		return err
+	}
+	writeTagged(w, body, tag)
+	return nil
+}
+
+// writeTagged answers with a document, or says that it is the one of the request's
+// tag when there is no body.
+func writeTagged(w http.ResponseWriter, body []byte, tag string) {
+	if tag != "" {
+		w.Header().Set("ETag", tag)
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	if body == nil {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(body) //nolint:errcheck // the caller has gone
+}
+
+// queryBody is the body of /validate and /explain: a model, and what Grafana
+// would send with it.
+type queryBody struct {
+	Range struct {
+		From millis `json:"from"`
+		To   millis `json:"to"`
+	} `json:"range"`
+	IntervalMs    int64 `json:"intervalMs"`
+	MaxDataPoints int64 `json:"maxDataPoints"`
+	// FromAlert expands as for an alert rule.
+	FromAlert bool `json:"fromAlert"`
+}
+
+// millis is a time in milliseconds since 1970, as a number or as text.
+type millis int64
+
+// UnmarshalJSON reads the number.
+func (m *millis) UnmarshalJSON(b []byte) error {
+	n, err := parseMillis(strings.Trim(string(b), `"`))
+	*m = n
+	return err
+}
+
+func parseMillis(s string) (millis, error) {
+	if s == "" || s == "null" {
+		return 0, nil
+	}
+	n, err := strconv.ParseFloat(s, 64)
+	// Ten thousand years are more than any clock says.
+	if err != nil || n < 0 || n > 3.2e14 {
+		return 0, fmt.Errorf("%q are no milliseconds since 1970", cut(s, 30))
+	}
+	return millis(n), nil
+}
+
+// defaultRange is the range of requests that say none.
+const defaultRange = time.Hour
+
+// timeRange is the range of a request, the last hour when it says none.
+func timeRange(from, to millis) (backend.TimeRange, error) {
+	r := backend.TimeRange{From: time.UnixMilli(int64(from)).UTC(), To: time.UnixMilli(int64(to)).UTC()}
+	if to == 0 {
+		r.To = time.Now().UTC()
+	}
+	if from == 0 {
+		r.From = r.To.Add(-defaultRange)
+	}
+	if r.To.Before(r.From) {
+		return r, badResource("the time range ends before it begins")
+	}
+	return r, nil
+}
+
+// expandBody reads the body of /validate and /explain.
+func (d *Datasource) expandBody(r *http.Request) (Expanded, error) {
+	b, err := io.ReadAll(io.LimitReader(r.Body, maxResourceBody+1))
+	if err != nil {
+		return Expanded{}, fmt.Errorf("read the request: %w", err)
+	}
+	if len(b) > maxResourceBody {
+		return Expanded{}, &resourceFailure{http.StatusRequestEntityTooLarge, api.Error{Code: api.CodeTooLarge, Message: fmt.Sprintf("the request is larger than %d MiB", maxResourceBody>>20)}}
+	}
+	var body queryBody
+	if err := json.Unmarshal(b, &body); err != nil {
+		return Expanded{}, badResource("the request is no JSON of a query and a range: %v", err)
+	}
+	m, err := readModel(b)
+	if err != nil {
+		return Expanded{}, err
+	}
+	span, err := timeRange(body.Range.From, body.Range.To)
+	if err != nil {
+		return Expanded{}, err
+	}
+	return Expand(m, span, max(time.Duration(body.IntervalMs)*time.Millisecond, d.settings.TimeInterval), body.MaxDataPoints, body.FromAlert)
+}
+
+// request is an expanded query as the service takes it.
+func (x *Expanded) request() api.QueryRequest {
+	return api.QueryRequest{Query: x.Text, Start: formatTime(x.Start), End: formatTime(x.End)}
+}
+
+// validation is the answer of /validate.
+type validation struct {
+	Valid   bool         `json:"valid"`
+	Errors  api.Errors   `json:"errors"`
+	Columns []api.Column `json:"columns"`
+	Tables  []string     `json:"tables"`
+	KQL     string       `json:"kql,omitempty"` // as it goes to the service
+}
+
+// validate checks a query. Mistakes in it are an answer and no error.
+func (d *Datasource) validate(w http.ResponseWriter, r *http.Request) error {
+	answer := validation{Errors: api.Errors{}, Columns: []api.Column{}, Tables: []string{}}
+	x, err := d.expandBody(r)
+	var failure *resourceFailure
+	var wrong api.Errors
+	switch {
+	case errors.As(err, &failure):
+		return err
+	case errors.As(err, &wrong):
+		answer.Errors = wrong
+		writeResource(w, http.StatusOK, answer)
+		return nil
+	case err != nil && backend.IsDownstreamError(err): // of the model
+		answer.Errors = api.Errors{{Code: api.CodeBadRequest, Message: err.Error()}}
+		writeResource(w, http.StatusOK, answer)
+		return nil
+	case err != nil:
+		return err
+	}
+	answer.KQL = x.Text
+	checked, err := d.client.Validate(r.Context(), x.request())
+	if err != nil {
+		return err
+	}
+	answer.Valid, answer.Errors = checked.Valid, x.Errors(checked.Errors)
+	answer.Columns, answer.Tables = append(answer.Columns, checked.Columns...), append(answer.Tables, checked.Tables...)
+	writeResource(w, http.StatusOK, answer)
+	return nil
+}
+
+// explanation is the answer of /explain.
+type explanation struct {
+	KQL           string       `json:"kql"`
+	SQL           string       `json:"sql"`
+	Tables        []string     `json:"tables"`
+	Rollup        string       `json:"rollup"`
+	RollupWhyNot  string       `json:"rollupWhyNot"`
+	Notices       []string     `json:"notices"`
+	EstimatedRows int64        `json:"estimatedRows"`
+	Columns       []api.Column `json:"columns"`
+}
+
+// explain says how a query would run.
+func (d *Datasource) explain(w http.ResponseWriter, r *http.Request) error {
+	x, err := d.expandBody(r)
+	if err != nil {
+		return err
+	}
+	e, err := d.client.Explain(r.Context(), x.request())
+	if err != nil {
+		var answered *api.StatusError
+		if errors.As(err, &answered) {
+			answered.Errors = x.Errors(answered.Errors)
+		}
+		return err
+	}
+	writeResource(w, http.StatusOK, explanation{
+		KQL: x.Text, SQL: e.SQL, Tables: append([]string{}, e.Tables...), Rollup: e.Rollup, RollupWhyNot: e.RollupWhyNot,
+		Notices: append([]string{}, e.Notices...), EstimatedRows: e.EstimatedRows, Columns: append([]api.Column{}, e.Columns...),
+	})
+	return nil
+}
+
+// kustoSchema answers with the schema that Kusto's Monaco editor takes.
+func (d *Datasource) kustoSchema(w http.ResponseWriter, r *http.Request) error {
+	own := r.Header.Get("If-None-Match")
+	body, tag, err := d.document(r.Context(), "/api/v1/schema", "")
+	if err != nil {
+		return err
+	}
+	var schema api.SchemaResponse
+	if err := json.Unmarshal(body, &schema); err != nil || schema.Tables == nil {
+		return &api.StatusError{URL: d.client.URL, Code: http.StatusOK, Status: "a schema without tables"}
+	}
+	b, err := json.Marshal(kustoSchema(&schema))
+	if err != nil {
+		return fmt.Errorf("encode the schema: %w", err)
+	}
+	sum := sha256.Sum256(b) // the macros are part of it
+	tag = `"` + hex.EncodeToString(sum[:12]) + `"`
+	if own == tag || own == "W/"+tag {
+		b = nil
+	}
+	writeTagged(w, b, tag)
+	return nil
+}
