@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"text/template"
@@ -302,31 +303,89 @@ func TestDashboards(t *testing.T) {
 	if err != nil || len(names) != 6 {
 		t.Fatalf("dashboards: %v, %v; want six", names, err)
 	}
-	uids := map[string]bool{}
+	dashboards := map[string]dashboard{}
 	for _, name := range names {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var d struct {
-			ID         any    `json:"id"`
-			UID, Title string `json:",omitempty"`
-			Inputs     any    `json:"__inputs"`
-		}
+		var d dashboard
 		if err := json.Unmarshal(b, &d); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		// With __inputs a dashboard is for import by hand: nobody would be asked.
-		if d.ID != nil || d.Inputs != nil || d.UID == "" || d.Title == "" || d.UID+".json" != filepath.Base(name) || uids[d.UID] {
+		if d.ID != nil || d.Inputs != nil || d.Title == "" || d.UID+".json" != filepath.Base(name) {
 			t.Errorf("%s: id %v, uid %q, title %q, inputs %v", name, d.ID, d.UID, d.Title, d.Inputs)
 		}
-		uids[d.UID] = true
+		dashboards[d.UID] = d
 	}
 	for _, r := range readRules(t) {
-		if !uids[string(r.DashboardUID)] {
-			t.Errorf("rule %s: no dashboard %s", r.Title, r.DashboardUID)
+		d, ok := dashboards[string(r.DashboardUID)]
+		if panel, err := strconv.Atoi(string(r.PanelID)); !ok || err != nil || !slices.Contains(d.panels(), panel) {
+			t.Errorf("rule %s: no panel %s of dashboard %s", r.Title, r.PanelID, r.DashboardUID)
+		}
+		link := regexp.MustCompile(`/d/([a-z-]+)\?`).FindStringSubmatch(r.Annotations["dashboard"])
+		if link == nil {
+			t.Errorf("rule %s: link %s", r.Title, r.Annotations["dashboard"])
+			continue
+		}
+		for _, v := range regexp.MustCompile(`[?&]var-(\w+)=`).FindAllStringSubmatch(r.Annotations["dashboard"], -1) {
+			if dashboards[link[1]].variable(v[1]) == nil {
+				t.Errorf("rule %s: dashboard %q has no variable %s", r.Title, link[1], v[1])
+			}
+		}
+		if r.Title == "DeadlineAtRisk" {
+			day := regexp.MustCompile(`deadline = datetime\(([0-9-]+)\)`).FindStringSubmatch(r.Data[0].Model["query"].(string))
+			if day == nil || *dashboards["tls-compliance"].variable("deadline") != day[1] {
+				t.Errorf("the deadline of the rule is %v, another than the dashboard's", day)
+			}
 		}
 	}
+}
+
+// dashboard is what of a dashboard rules refer to.
+type dashboard struct {
+	ID         any    `json:"id"`
+	UID        string `json:"uid"`
+	Title      string `json:"title"`
+	Inputs     any    `json:"__inputs"`
+	Panels     []panel
+	Templating struct {
+		List []struct {
+			Name  string
+			Query any
+		}
+	}
+}
+
+type panel struct {
+	ID     int
+	Type   string
+	Panels []panel // of a row that is folded
+}
+
+// panels are the ids of panels that show something.
+func (d dashboard) panels() (ids []int) {
+	for _, p := range d.Panels {
+		for _, p := range append(p.Panels, p) {
+			if p.Type != "row" {
+				ids = append(ids, p.ID)
+			}
+		}
+	}
+	return ids
+}
+
+// variable is the default of a text variable, or another one's query; nil if
+// there is none of that name.
+func (d dashboard) variable(name string) *string {
+	for _, v := range d.Templating.List {
+		if v.Name == name {
+			s := fmt.Sprint(v.Query)
+			return &s
+		}
+	}
+	return nil
 }
 
 // Pkg/services/provisioning/alerting, AlertingFileV1.
