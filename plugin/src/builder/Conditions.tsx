@@ -6,8 +6,8 @@ import { Choice, Choices, Options } from './fields';
 import { operatorText } from './messages';
 import { AUTO_STEP, Column, ColumnType, Condition, OPERATORS, Value, columnType, isValue, toValue } from './model';
 
-/** Lookup finds values of a column that begin with what was typed. */
-export type Lookup = (column: string, input: string) => Promise<string[]>;
+/** Lookup finds the commonest values of a column. */
+export type Lookup = (column: string) => Promise<string[]>;
 
 interface SharedProps {
   id: string;
@@ -110,7 +110,7 @@ export function ConditionFields({ id, columns, variables, lookup, value, onChang
         custom
         invalid={v && !isValue(v)}
         placeholder={placeholder(type)}
-        onChange={(text) => setValue(at, toValue(text, type))}
+        onChange={(text) => setValue(at, toValue(text, type, variables))}
       />
     );
   };
@@ -149,7 +149,7 @@ export function ConditionFields({ id, columns, variables, lookup, value, onChang
           custom
           invalid={!value.values.every(isValue)}
           placeholder={placeholder(type)}
-          onChange={(list) => onChange({ ...value, values: list.map((text) => toValue(text, type)) })}
+          onChange={(list) => onChange({ ...value, values: list.map((text) => toValue(text, type, variables)) })}
         />
       )}
       {arity === 'variable' && (
@@ -161,7 +161,7 @@ export function ConditionFields({ id, columns, variables, lookup, value, onChang
           custom
           invalid={value.values.length > 0 && value.values[0].type !== 'variable'}
           placeholder="$name"
-          onChange={(text) => setValue(0, toValue(text, type))}
+          onChange={(text) => setValue(0, toValue(text, type, variables))}
         />
       )}
       {onRemove && (
@@ -227,7 +227,7 @@ function valueOptions(column: string, type: ColumnType, variables: string[], loo
   }
   return async (input) => {
     const needle = input.toLowerCase();
-    const found = await lookup(column, input).catch(() => []);
+    const found = await lookup(column).catch(() => []);
     return [...found.filter(Boolean).map((value) => ({ value })), ...extra].filter((o) =>
       o.value.toLowerCase().includes(needle)
     );

@@ -1,5 +1,5 @@
 import { css } from '@emotion/css';
-import { useCallback, useEffect, useId, useMemo, useState } from 'react';
+import { useEffect, useId, useMemo, useState } from 'react';
 import { GrafanaTheme2, TimeRange } from '@grafana/data';
 import { t } from '@grafana/i18n';
 import { AccessoryButton, EditorField, EditorFieldGroup, EditorRow, EditorRows } from '@grafana/plugin-ui';
@@ -15,7 +15,7 @@ import { toKql } from './write';
 
 /** BuilderTarget is the part of a query that the builder reads and writes. */
 export interface BuilderTarget {
-  query: string;
+  query?: string;
   builder?: BuilderQuery;
 }
 
@@ -69,19 +69,20 @@ export function QueryBuilder<Q extends BuilderTarget>({ query, onChange, onRunQu
 
   const from = range?.from.valueOf();
   const to = range?.to.valueOf();
-  const lookup = useCallback<Lookup>(
-    async (column, input) => {
-      const values = await datasource.getResource<Array<{ text: string }>>('values', {
-        table: b.table,
-        column,
-        from,
-        to,
-        search: input,
-      });
-      return values.map((v) => v.text);
-    },
-    [datasource, b.table, from, to]
-  );
+  const lookup = useMemo<Lookup>(() => {
+    const known = new Map<string, Promise<string[]>>();
+    return (column) => {
+      let values = known.get(column);
+      if (!values) {
+        values = datasource
+          .getResource<Array<{ text: string }>>('values', { table: b.table, column, from, to })
+          .then((list) => list.map((v) => v.text));
+        values.catch(() => known.delete(column)); // asked again next time
+        known.set(column, values);
+      }
+      return values;
+    };
+  }, [datasource, b.table, from, to]);
 
   if (parsed.refusal) {
     return (
@@ -291,10 +292,10 @@ export function QueryBuilder<Q extends BuilderTarget>({ query, onChange, onRunQu
 /** current is the state of a query: what is kept, if it is still what the text says. */
 function current({ query, builder }: BuilderTarget): Parsed {
   const kept: BuilderQuery = { ...emptyBuilder(), ...builder };
-  if (toKql(kept) === query) {
+  if (toKql(kept) === (query ?? '')) {
     return { builder: kept };
   }
-  return query.trim() ? parseKql(query) : { builder: emptyBuilder() };
+  return query?.trim() ? parseKql(query) : { builder: emptyBuilder() };
 }
 
 interface OrdersProps {

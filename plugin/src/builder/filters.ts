@@ -27,10 +27,8 @@ export function addFilter(b: BuilderQuery, filter: Filter): BuilderQuery {
     return { ...b, filters };
   }
   const { column, operator, value, type = 'string' } = filter;
-  // A value is what a row has: text that looks like a variable is still text.
-  const literal =
-    type === 'string' || type === 'dynamic' ? { type: 'string' as const, text: value } : toValue(value, type);
-  return { ...b, filters: [...filters, [{ column, operator, values: [literal] }]] };
+  // The value of a row: what looks like a variable in it is none.
+  return { ...b, filters: [...filters, [{ column, operator, values: [toValue(value, type, [])] }]] };
 }
 
 /** removeFilter takes a filter away. */

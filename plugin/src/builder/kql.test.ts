@@ -1,4 +1,5 @@
 import cases from './testdata/cases.json';
+import { addFilter, hasFilter, removeFilter } from './filters';
 import { lex } from './lex';
 import {
   AGGREGATES,
@@ -228,6 +229,7 @@ function random(seed: number) {
   ];
   const texts: Record<Value['type'], () => string> = {
     string: () => some(6, () => pick(letters)).join(''),
+    template: () => some(6, () => pick(letters)).join(''),
     number: () => pick(['0', '-1', '42', '1.5', '-0.25', '1e9', '2.5E-3', 'x', '']),
     bool: () => pick(['true', 'false', 'maybe']),
     datetime: () =>
@@ -321,12 +323,30 @@ test('strings cannot be left', () => {
 });
 
 test('values get the type of their column', () => {
-  expect(toValue(' 5 ', 'number')).toEqual({ type: 'number', text: '5' });
-  expect(toValue(' x ', 'string')).toEqual({ type: 'string', text: ' x ' });
-  expect(toValue('$hub', 'number')).toEqual({ type: 'variable', text: '$hub' });
-  expect(toValue('$5', 'string')).toEqual({ type: 'string', text: '$5' });
-  expect(toValue('x', 'dynamic')).toEqual({ type: 'string', text: 'x' });
-  expect(isValue(toValue('soon', 'datetime'))).toBe(false);
+  const known = ['$hub'];
+  expect(toValue(' 5 ', 'number', known)).toEqual({ type: 'number', text: '5' });
+  expect(toValue(' x ', 'string', known)).toEqual({ type: 'string', text: ' x ' });
+  expect(toValue('$hub', 'number', known)).toEqual({ type: 'variable', text: '$hub' });
+  expect(toValue('${other:long}', 'number', known)).toEqual({ type: 'variable', text: '${other:long}' });
+  expect(toValue('a $hub b', 'string', known)).toEqual({ type: 'template', text: 'a $hub b' });
+  expect(toValue('$edgeAgent', 'string', known)).toEqual({ type: 'string', text: '$edgeAgent' });
+  expect(toValue('$5', 'string', known)).toEqual({ type: 'string', text: '$5' });
+  expect(toValue('x', 'dynamic', known)).toEqual({ type: 'string', text: 'x' });
+  expect(isValue(toValue('soon', 'datetime', known))).toBe(false);
+});
+
+test('filters are added and taken away', () => {
+  const is = { column: 'DeviceId', operator: '==' as const, value: '$edgeAgent' };
+  const not = { ...is, operator: '!=' as const };
+  const b = addFilter(full({ table: 'T' }), is);
+  expect(toKql(b)).toBe('T\n| where DeviceId == "\\u0024edgeAgent"');
+  expect(hasFilter(b, is)).toBe(true);
+  expect(addFilter(b, is)).toEqual(b);
+  expect(toKql(addFilter(b, not))).toBe('T\n| where DeviceId != "\\u0024edgeAgent"');
+  expect(removeFilter(b, is)).toEqual(full({ table: 'T' }));
+  expect(toKql(addFilter(b, { column: 'N', operator: '==', value: '5', type: 'number' }))).toBe(
+    'T\n| where DeviceId == "\\u0024edgeAgent"\n| where N == 5'
+  );
 });
 
 test('columns of the result', () => {

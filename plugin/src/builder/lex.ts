@@ -1,8 +1,11 @@
-/** Kind of a token. Names in brackets are `name` too; `word` may be an operator. */
+import { references } from './model';
+
+/** Kind of a token. A template is a string with dashboard variables in it. Names in brackets are `name` too; `word` may be an operator. */
 export type Kind =
   | 'word'
   | 'name'
   | 'string'
+  | 'template'
   | 'number'
   | 'timespan'
   | 'typed'
@@ -27,7 +30,7 @@ export interface Token {
 const SPACE = /[\s\u180e\u200b]+/y;
 const COMMENT = /\/\/[^\r\n]*/y;
 const MACRO = /\$__\w+/y;
-const VARIABLE = /\$[A-Za-z]\w*|\$\{\w+(?::\w+)?\}|\[\[\w+(?::\w+)?\]\]/y;
+const VARIABLE = /\$[A-Za-z_]\w*|\$\{\w+(?::\w+)?\}|\[\[\w+(?::\w+)?\]\]/y;
 const TYPED = /(datetime|date|timespan|time|guid|long|int64|int|real|double|bool)\(([^)\r\n]*)\)/y;
 const GUID = /[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?!\w)/y;
 const TIMESPAN = /\d+(?:\.\d+)?[a-z]+(?!\w)/y;
@@ -60,14 +63,14 @@ export function lex(text: string): Token[] {
     if (bracket) {
       const s = string(text, at + bracket[0].length);
       const close = s && /^\s*\]/.exec(text.slice(s.end));
-      if (s && close) {
+      if (s && s.kind === 'string' && close) {
         push('name', s.value, s.end - at + close[0].length);
         continue;
       }
     }
     const s = string(text, at);
     if (s) {
-      push('string', s.value, s.end - at);
+      push(s.kind, s.value, s.end - at);
       continue;
     }
     let m: RegExpExecArray | null;
@@ -99,7 +102,7 @@ const ESCAPES: Record<string, string> = { a: '\u0007', b: '\b', f: '\f', n: '\n'
 const ESCAPE = /\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|([0-7]{1,3})|([abfnrtv"'\\]))/g;
 
 /** string reads the string literal that starts at a place, if one does. */
-function string(text: string, at: number): { value: string; end: number } | undefined {
+function string(text: string, at: number): { kind: Kind; value: string; end: number } | undefined {
   const verbatim = text[at] === '@';
   const open = verbatim ? at + 1 : at;
   const quote = text[open];
@@ -117,10 +120,19 @@ function string(text: string, at: number): { value: string; end: number } | unde
       i++;
     } else if (c === quote) {
       const raw = text.slice(open + 1, i);
-      return { value: verbatim ? raw.split(quote + quote).join(quote) : unescape(raw), end: i + 1 };
+      const value = verbatim ? raw.split(quote + quote).join(quote) : unescape(raw);
+      return { kind: stringKind(references(raw), references(value)), value, end: i + 1 };
     }
   }
   return undefined;
+}
+
+/** stringKind tells templates by the variables as written; what only looks like one was escaped. */
+function stringKind(written: string[], seen: string[]): Kind {
+  if (written.length === 0) {
+    return 'string';
+  }
+  return written.join() === seen.join() ? 'template' : 'bad';
 }
 
 function unescape(raw: string): string {

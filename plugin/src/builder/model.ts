@@ -5,8 +5,11 @@
  * need only that.
  */
 
-/** ValueType says how a value is written; a variable stands for the dashboard's values. */
-export type ValueType = 'string' | 'number' | 'bool' | 'datetime' | 'timespan' | 'guid' | 'variable';
+/**
+ * ValueType says how a value is written. A variable stands for the dashboard's
+ * values; a template is a string with variables in it.
+ */
+export type ValueType = 'string' | 'template' | 'number' | 'bool' | 'datetime' | 'timespan' | 'guid' | 'variable';
 
 /** Value is a literal as the user typed it, without quotes, or a variable with its dollar. */
 export interface Value {
@@ -170,12 +173,9 @@ export function columnType(type: string | undefined): ColumnType {
   }
 }
 
-/** valueType is the type of a literal that a column is compared with. */
-export function valueType(type: ColumnType): ValueType {
-  return type === 'dynamic' ? 'string' : type;
-}
-
-const VARIABLE = /^(?:\$[A-Za-z]\w*|\$\{\w+(?::\w+)?\}|\[\[\w+(?::\w+)?\]\])$/;
+// The forms that the backend replaces (plugin/pkg/ds, variables.go).
+const REFERENCE = /\$[A-Za-z_]\w*|\$\{[A-Za-z_][\w.]*(?::[\w:.\- ]*)?\}|\[\[[A-Za-z_][\w.]*(?::[\w:.\- ]*)?\]\]/g;
+const VARIABLE = /^(?:\$(?!__)[A-Za-z_]\w*|\$\{(?!__)[A-Za-z_]\w*(?::\w+)?\}|\[\[(?!__)[A-Za-z_]\w*(?::\w+)?\]\])$/;
 const NUMBER = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 const UNITS = 'd|days?|h|hrs?|hours?|m|min|minutes?|s|sec|seconds?|ms|millis?|milliseconds?|microseconds?|ticks?';
 const TIMESPAN = new RegExp(`^-?\\d+(?:\\.\\d+)?(?:${UNITS})$`);
@@ -184,9 +184,14 @@ const DATETIME = /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,7})?)?)
 const AGO = new RegExp(`^(?:now\\(\\)|ago\\(\\d+(?:\\.\\d+)?(?:${UNITS})\\))$`);
 const GUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
+/** references are the dashboard variables in a text. */
+export function references(text: string): string[] {
+  return text.match(REFERENCE) ?? [];
+}
+
 /** isVariable reports whether the text is a dashboard variable and nothing else. */
 export function isVariable(text: string): boolean {
-  return VARIABLE.test(text) && !/^\$\{__|^\$__|^\[\[__/.test(text);
+  return VARIABLE.test(text);
 }
 
 /** isClock reports whether a timespan is written as 1.02:03:04 and not as 5m. */
@@ -204,6 +209,8 @@ export function isValue({ type, text }: Value): boolean {
   switch (type) {
     case 'string':
       return true;
+    case 'template':
+      return references(text).length > 0;
     case 'number':
       return NUMBER.test(text);
     case 'bool':
@@ -219,13 +226,21 @@ export function isValue({ type, text }: Value): boolean {
   }
 }
 
-/** toValue is what a user's text means for a column: a variable, or a literal of its type. */
-export function toValue(text: string, type: ColumnType): Value {
+/**
+ * toValue is what a user's text means for a column: a variable, a text with
+ * variables in it, or a literal of the column's type. `$name` is a variable only
+ * when the dashboard has it: there are devices called $edgeAgent.
+ */
+export function toValue(text: string, type: ColumnType, variables: string[]): Value {
+  const known = (reference: string) => !/^\$\w/.test(reference) || variables.includes(reference);
   const trimmed = text.trim();
-  if (isVariable(trimmed)) {
+  if (isVariable(trimmed) && known(trimmed)) {
     return { type: 'variable', text: trimmed };
   }
-  return type === 'string' || type === 'dynamic' ? { type: 'string', text } : { type: valueType(type), text: trimmed };
+  if (type !== 'string' && type !== 'dynamic') {
+    return { type, text: trimmed };
+  }
+  return { type: references(text).some(known) ? 'template' : 'string', text };
 }
 
 /** isStep reports whether a bin's step is one that can be written. */
@@ -282,13 +297,11 @@ export function complete(b: BuilderQuery): BuilderQuery {
   const conditions = (groups: Condition[][]) =>
     groups
       .map((any) =>
-        any
-          .filter(isCompleteCondition)
-          .map(({ column, operator, values }) => ({
-            column,
-            operator,
-            values: values.map(({ type, text }) => ({ type, text })),
-          }))
+        any.filter(isCompleteCondition).map(({ column, operator, values }) => ({
+          column,
+          operator,
+          values: values.map(({ type, text }) => ({ type, text })),
+        }))
       )
       .filter((any) => any.length > 0);
   const out = emptyBuilder(b.table);

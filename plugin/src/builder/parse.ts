@@ -409,6 +409,7 @@ class Parser {
     const { kind, text } = token;
     const plain: Partial<Record<Kind, ValueType>> = {
       string: 'string',
+      template: 'template',
       number: 'number',
       timespan: 'timespan',
       variable: 'variable',

@@ -85,6 +85,8 @@ function literal({ type, text }: Value): string {
   switch (type) {
     case 'string':
       return quote(text);
+    case 'template':
+      return quoteTemplate(text);
     case 'datetime':
       return isMoment(text) ? text : `datetime(${text})`;
     case 'timespan':
@@ -98,17 +100,22 @@ function literal({ type, text }: Value): string {
 
 const ESCAPES: Record<string, string> = { '"': '\\"', '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 
-/** quote writes a string literal. */
+/** quote writes a string literal that is its text and nothing else. */
 export function quote(text: string): string {
+  // What looks like a dashboard variable would be replaced.
+  return quoteTemplate(text)
+    .replace(/\$(?=[A-Za-z_{])/g, '\\u0024')
+    .replace(/\[(?=\[)/g, '\\u005b');
+}
+
+/** quoteTemplate writes a string literal in which dashboard variables are replaced. */
+function quoteTemplate(text: string): string {
   // Control characters and the two line ends that editors break lines at.
-  return (
-    '"' +
-    text.replace(
-      /["\\\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
-      (c) => ESCAPES[c] ?? '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0')
-    ) +
-    '"'
+  const escaped = text.replace(
+    /["\\\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
+    (c) => ESCAPES[c] ?? '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0')
   );
+  return `"${escaped}"`;
 }
 
 /** name writes the name of a table or column, in brackets when it must be. */
