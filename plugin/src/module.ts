@@ -3,6 +3,7 @@ import { initPluginTranslations } from '@grafana/i18n';
 import pluginJson from './plugin.json';
 import { ConfigEditor } from './components/ConfigEditor';
 import { QueryEditor } from './components/QueryEditor';
+import { QueryEditorHelp } from './components/QueryEditorHelp';
 import { HubscopeDataSource } from './datasource';
 import { type HubscopeOptions, type HubscopeQuery, type HubscopeSecureOptions } from './types';
 
@@ -12,4 +13,5 @@ export const plugin = new DataSourcePlugin<HubscopeDataSource, HubscopeQuery, Hu
   HubscopeDataSource
 )
   .setConfigEditor(ConfigEditor)
-  .setQueryEditor(QueryEditor);
+  .setQueryEditor(QueryEditor)
+  .setQueryEditorHelp(QueryEditorHelp);
