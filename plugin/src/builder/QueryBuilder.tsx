@@ -69,20 +69,7 @@ export function QueryBuilder<Q extends BuilderTarget>({ query, onChange, onRunQu
 
   const from = range?.from.valueOf();
   const to = range?.to.valueOf();
-  const lookup = useMemo<Lookup>(() => {
-    const known = new Map<string, Promise<string[]>>();
-    return (column) => {
-      let values = known.get(column);
-      if (!values) {
-        values = datasource
-          .getResource<Array<{ text: string }>>('values', { table: b.table, column, from, to })
-          .then((list) => list.map((v) => v.text));
-        values.catch(() => known.delete(column)); // asked again next time
-        known.set(column, values);
-      }
-      return values;
-    };
-  }, [datasource, b.table, from, to]);
+  const lookup = useMemo(() => lookupIn(datasource, b.table, from, to), [datasource, b.table, from, to]);
 
   if (parsed.refusal) {
     return (
@@ -287,6 +274,22 @@ export function QueryBuilder<Q extends BuilderTarget>({ query, onChange, onRunQu
       </EditorRow>
     </EditorRows>
   );
+}
+
+/** lookupIn asks once for the values of each column of a table. */
+function lookupIn(datasource: Resources, table: string, from?: number, to?: number): Lookup {
+  const known = new Map<string, Promise<string[]>>();
+  return (column) => {
+    let values = known.get(column);
+    if (!values) {
+      values = datasource
+        .getResource<Array<{ text: string }>>('values', { table, column, from, to })
+        .then((list) => list.map((v) => v.text));
+      values.catch(() => known.delete(column)); // asked again next time
+      known.set(column, values);
+    }
+    return values;
+  };
 }
 
 /** current is the state of a query: what is kept, if it is still what the text says. */
