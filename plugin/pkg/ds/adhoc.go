@@ -141,74 +141,104 @@ func (f Filter) predicate() (FilterColumn, string, error) {
 	return c, "", wrong(CodeFilter, filterOperators, "the ad hoc filter has the unknown operator %s", quote(cut(f.Operator, 20)))
 }
 
-// filter prepares the ad hoc filters: their predicate for $__adhocFilters, or
-// the table that they go behind.
+// filter reads the ad hoc filters and finds the place that they go to: behind the
+// first table, unless the text has a place for them.
 func (e *expander) filter(filters []Filter) error {
 	e.source = -1
-	if len(filters) == 0 {
-		return nil
-	}
-	table := ""
-	if !e.placesFilters() {
-		e.source, table = e.firstTable()
-	}
-	var parts, unused []string
 	for _, f := range filters {
-		column, p, err := f.predicate()
+		column, predicate, err := f.predicate()
 		if err != nil {
 			return err
 		}
-		if e.source >= 0 && !slices.Contains(column.Tables, table) {
-			unused = append(unused, p)
-			continue
+		e.filters = append(e.filters, filterPredicate{column, predicate})
+	}
+	placed := slices.ContainsFunc(e.tokens, func(t kql.Token) bool {
+		r, ok := referenceAt(e.text, t.Start)
+		return ok && t.Kind == kql.WordToken && r.name == "__adhocFilters"
+	})
+	if len(filters) == 0 || placed {
+		return nil
+	}
+	if e.source = e.nextTable(0, len(e.tokens)); e.source < 0 {
+		for _, f := range e.filters {
+			e.FiltersUnused = append(e.FiltersUnused, f.predicate)
 		}
-		parts = append(parts, p)
+		return nil
 	}
-	switch predicate := strings.Join(parts, " and "); {
-	case e.source >= 0:
-		e.Filters, e.FiltersUnused = predicate, unused
-	case e.placesFilters():
-		e.adHoc = predicate
-	default:
-		e.FiltersUnused = parts
-	}
-	if e.Filters == "" {
+	if e.Filters = e.fitting(e.source); e.Filters == "" {
 		e.source = -1
 	}
 	return nil
 }
 
-// placesFilters says whether the text has $__adhocFilters.
-func (e *expander) placesFilters() bool {
-	return slices.ContainsFunc(e.tokens, func(t kql.Token) bool {
-		r, ok := referenceAt(e.text, t.Start)
-		return ok && t.Kind == kql.WordToken && r.name == "__adhocFilters"
-	})
+// filterPredicate is an ad hoc filter as KQL.
+type filterPredicate struct {
+	column    FilterColumn
+	predicate string
 }
 
-// firstTable returns the token that is the first table which filters fit, and
-// its name; -1 if there is none.
-func (e *expander) firstTable() (token int, name string) {
-	names := filterTables()
-	for i, t := range e.tokens {
-		w := e.word(i)
-		if t.Kind != kql.WordToken || !slices.Contains(names, w) {
-			continue
-		}
-		switch e.word(i + 1) {
-		case "", "|", ";", ")", ",", "}":
-		default:
-			continue // of a name or a column
-		}
-		switch e.word(i - 1) {
-		case "", ";", "(", "{", ",", "=", "union", "join", "lookup":
-			return i, w
-		}
-		if e.operand(i - 1) {
-			return i, w
+// fitting returns the predicate of the filters whose columns the table has that
+// is token i, "" if there are none. The others are noted as unused. Of a table
+// that is not known (i < 0) all are taken.
+func (e *expander) fitting(i int) string {
+	var parts []string
+	for _, f := range e.filters {
+		switch {
+		case i < 0 || slices.Contains(f.column.Tables, e.word(i)):
+			parts = append(parts, f.predicate)
+		case !slices.Contains(e.FiltersUnused, f.predicate):
+			e.FiltersUnused = append(e.FiltersUnused, f.predicate)
 		}
 	}
-	return -1, ""
+	return strings.Join(parts, " and ")
+}
+
+// adhocFilters returns what stands for $__adhocFilters at an offset: the filters
+// that fit the nearest table before it.
+func (e *expander) adhocFilters(at int) string {
+	table := -1
+	for i := 0; i < len(e.tokens) && e.tokens[i].Start < at; i++ {
+		if e.isTable(i) {
+			table = i
+		}
+	}
+	predicate := e.fitting(table)
+	switch {
+	case predicate == "":
+		return "true"
+	case len(e.filters) > 1:
+		return "(" + predicate + ")"
+	}
+	return predicate
+}
+
+// nextTable returns the first token from i on that is a table which filters fit,
+// -1 if there is none before j.
+func (e *expander) nextTable(i, j int) int {
+	for ; i < j; i++ {
+		if e.isTable(i) {
+			return i
+		}
+	}
+	return -1
+}
+
+// isTable says whether token i is a table which filters fit, and not a name or a
+// column of that name.
+func (e *expander) isTable(i int) bool {
+	if e.tokens[i].Kind != kql.WordToken || !slices.Contains(filterTables(), e.word(i)) {
+		return false
+	}
+	switch e.word(i + 1) {
+	case "", "|", ";", ")", ",", "}":
+	default:
+		return false
+	}
+	switch e.word(i - 1) {
+	case "", ";", "(", "{", ",", "=", "union", "join", "lookup":
+		return true
+	}
+	return e.operand(i - 1)
 }
 
 // operand says whether token i is the value of a parameter of union, join or

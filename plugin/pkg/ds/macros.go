@@ -58,8 +58,8 @@ type Expanded struct {
 	// Now says that the text asks for the present time.
 	Now bool
 	// Filters is the predicate of the ad hoc filters, if they were put behind the
-	// first table because the text has no $__adhocFilters; FiltersUnused are those
-	// that could not be.
+	// first table because the text has no $__adhocFilters. FiltersUnused are those
+	// that have no place: their column is not one of the table.
 	Filters       string
 	FiltersUnused []string
 
@@ -127,8 +127,8 @@ type expander struct {
 	out       strings.Builder
 	errs      api.Errors
 
-	adHoc  string // predicate of the ad hoc filters
-	source int    // token of the table that adHoc goes behind, -1 if none
+	filters []filterPredicate
+	source  int // token of the table that the filters go behind, -1 if none
 }
 
 // maxExpandErrors is how many mistakes are told at once.
@@ -432,11 +432,7 @@ func (e *expander) macro(name string, r reference, next, j int) (int, int, func(
 		e.TimeFilter = true
 		return next, stop, put(datetime(e.End))
 	case "adhocFilters":
-		predicate := cmp.Or(e.adHoc, "true")
-		if strings.Contains(predicate, " and ") {
-			predicate = "(" + predicate + ")"
-		}
-		return next, stop, put(predicate)
+		return next, stop, func() { e.put(e.adhocFilters(r.start), r.start, stop) }
 	case "from", "to":
 		s, ok := e.global(name, r.format)
 		switch {
@@ -453,7 +449,11 @@ func (e *expander) macro(name string, r reference, next, j int) (int, int, func(
 		return next, stop, put(s)
 	}
 	return next, stop, func() {
-		e.fail(r.start, r.end, wrong(CodeMacro, "macros are $__"+strings.Join(macroNames, ", $__"), "there is no macro $__%s", name))
+		hint := "macros are $__" + strings.Join(macroNames, ", $__")
+		if i := slices.IndexFunc(macroNames, func(n string) bool { return strings.EqualFold(n, name) }); i >= 0 {
+			hint = "did you mean $__" + macroNames[i] + "?"
+		}
+		e.fail(r.start, r.end, wrong(CodeMacro, hint, "there is no macro $__%s", name))
 		e.copy(r.start, stop)
 	}
 }
@@ -603,11 +603,14 @@ func (x *Expanded) origin(offset int, last bool) int {
 // Errors returns the service's errors with their places in the query as it was
 // typed.
 func (x *Expanded) Errors(errs api.Errors) api.Errors {
-	list := make(api.Errors, len(errs))
-	for i, e := range errs {
+	list := make(api.Errors, 0, len(errs))
+	for _, e := range errs {
 		moved := *e
 		moved.Line, moved.Column, moved.Length = x.Original(e.Line, e.Column, e.Length)
-		list[i] = &moved
+		// A macro that names its argument twice would be told of twice.
+		if !slices.ContainsFunc(list, func(e *api.Error) bool { return *e == moved }) {
+			list = append(list, &moved)
+		}
 	}
 	return list
 }
