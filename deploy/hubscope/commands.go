@@ -70,7 +70,7 @@ func (f *stackFlags) shell(ctx context.Context) (*registry.Shell, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &registry.Shell{Registry: registry.New(store, registry.Config{}), Hub: hub, Out: os.Stdout}, nil
+	return &registry.Shell{Registry: registry.New(store, auditNow(conn, log)), Hub: hub, Out: os.Stdout}, nil
 }
 
 type registryCmd struct {
@@ -207,6 +207,7 @@ type serveCmd struct {
 	configFlag
 	logFlags   `embed:"" set:"level=info"`
 	ClickHouse string `name:"clickhouse" help:"DSN of ClickHouse, best for a user that can only read." env:"HUBSCOPE_CLICKHOUSE" placeholder:"DSN"`
+	Reader     string `name:"clickhouse-reader" help:"DSN for queries; --clickhouse is then only for the log of queries." env:"HUBSCOPE_CLICKHOUSE_READER" placeholder:"DSN"`
 	NATS       string `help:"URL of NATS, for hubscope tail." env:"HUBSCOPE_NATS" placeholder:"URL"`
 	Listen     string `help:"Address (127.0.0.1:7070)." placeholder:"ADDR"`
 	Tokens     string `help:"File of tokens; see hubscope token." type:"path" placeholder:"FILE"`
@@ -224,6 +225,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	if c.ClickHouse != "" {
 		s.ClickHouse.DSN, s.ClickHouse.ReaderDSN = c.ClickHouse, ""
 	}
+	set(&s.ClickHouse.ReaderDSN, c.Reader)
 	set(&s.Query.Listen, c.Listen)
 	set(&s.NATS.URL, c.NATS)
 	set(&s.Query.Tokens, c.Tokens)

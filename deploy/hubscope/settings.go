@@ -21,7 +21,7 @@ import (
 
 // Settings is the configuration file: one for all commands. A flag wins over
 // it, it wins over the environment, in which only secrets are looked for
-// (HUBSCOPE_NATS, HUBSCOPE_CLICKHOUSE). deploy/hubscope.yaml has every key.
+// (HUBSCOPE_NATS, HUBSCOPE_CLICKHOUSE, HUBSCOPE_CLICKHOUSE_READER). deploy/hubscope.yaml has every key.
 type Settings struct {
 	// Node names this process in events and message ids; the host's name when
 	// empty. Unique among the hubs, and the same after a restart.
