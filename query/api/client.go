@@ -58,7 +58,7 @@ func (c *Client) Query(ctx context.Context, req QueryRequest, progress func(Stat
 		a.Columns = line.Columns
 		if line.Done != nil || line.Columns == nil && line.Rows != nil {
 			a.Close()
-			return nil, errors.New("the service sent rows without columns")
+			return nil, fmt.Errorf("%w: it has rows without columns", ErrNotAnswer)
 		}
 	}
 	return a, nil
@@ -74,7 +74,7 @@ func (a *Answer) line() (*Line, error) {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, fmt.Errorf("the answer ends early: %w", err)
+		return nil, fmt.Errorf("the answer ends early: %w", notAnswer(err))
 	}
 	line := &raw.Line
 	if raw.Columns != nil {
@@ -87,6 +87,20 @@ func (a *Answer) line() (*Line, error) {
 		return nil, Errors{line.Error}
 	}
 	return line, nil
+}
+
+// ErrNotAnswer is an answer that no query service gives: something else answers
+// at its address.
+var ErrNotAnswer = errors.New("this is no answer of a query service")
+
+// notAnswer makes an error of decoding JSON an ErrNotAnswer.
+func notAnswer(err error) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &syntax) || errors.As(err, &kind) {
+		return fmt.Errorf("%w: %w", ErrNotAnswer, err)
+	}
+	return err
 }
 
 // Next returns some rows, io.EOF after the last.
@@ -153,13 +167,13 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if len(answer.Tables) == 0 || len(answer.Tables[0].Rows) != 1 || len(answer.Tables[0].Rows[0]) < 4 {
-		return "", errors.New("no version in the answer")
+		return "", fmt.Errorf("%w: it has no version", ErrNotAnswer)
 	}
 	// ProductVersion: a real Kusto has none that begins so.
 	product, _ := answer.Tables[0].Rows[0][3].(string)
 	version, ok := strings.CutPrefix(product, "hubscope ")
 	if !ok {
-		return "", fmt.Errorf("the service is %q, not hubscope", product)
+		return "", fmt.Errorf("%w: its product is %q", ErrNotAnswer, product)
 	}
 	return version, nil
 }
@@ -184,7 +198,7 @@ func call[T any](ctx context.Context, c *Client, method, path string, body any) 
 	defer res.Body.Close()
 	v := new(T)
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxDocument)).Decode(v); err != nil {
-		return nil, fmt.Errorf("read the answer of %s: %w", path, err)
+		return nil, fmt.Errorf("read the answer of %s: %w", path, notAnswer(err))
 	}
 	return v, nil
 }

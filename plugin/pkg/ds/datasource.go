@@ -46,13 +46,16 @@ type Datasource struct {
 	// everything then, most of all the health check.
 	invalid error
 	cache   *cache
+	streams streams
+	// disposed is closed when the settings have changed.
+	disposed chan struct{}
 }
 
 // New makes a Datasource of its settings. It is a datasource.InstanceFactoryFunc.
 // It does not fail: an error here would reach users as "internal server error"
 // and not as the answer of "Save & test".
 func New(ctx context.Context, s backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
-	d := &Datasource{uid: s.UID, cache: newCache(), logger: log.DefaultLogger.With("datasource", s.UID)}
+	d := &Datasource{uid: s.UID, cache: newCache(), disposed: make(chan struct{}), logger: log.DefaultLogger.With("datasource", s.UID)}
 	var client *http.Client
 	if d.settings, d.invalid = ReadSettings(s); d.invalid == nil {
 		client, d.invalid = newClient(ctx, s, d.settings)
@@ -97,5 +100,9 @@ func newClient(ctx context.Context, s backend.DataSourceInstanceSettings, settin
 	return client, nil
 }
 
-// Dispose ends the connections that this data source keeps for later.
-func (d *Datasource) Dispose() { d.client.HTTP.CloseIdleConnections() }
+// Dispose ends the tails of this data source, and the connections that it keeps
+// for later.
+func (d *Datasource) Dispose() {
+	close(d.disposed)
+	d.client.HTTP.CloseIdleConnections()
+}

@@ -217,6 +217,8 @@ type queryBody struct {
 	MaxDataPoints int64 `json:"maxDataPoints"`
 	// FromAlert expands as for an alert rule.
 	FromAlert bool `json:"fromAlert"`
+	// Live asks /validate whether the query can be followed.
+	Live bool `json:"live"`
 }
 
 // millis is a time in milliseconds since 1970, as a number or as text.
@@ -260,27 +262,35 @@ func timeRange(from, to millis) (backend.TimeRange, error) {
 }
 
 // expandBody reads the body of /validate and /explain.
-func (d *Datasource) expandBody(r *http.Request) (Expanded, error) {
+func (d *Datasource) expandBody(r *http.Request) (_ Expanded, live bool, err error) {
 	b, err := io.ReadAll(io.LimitReader(r.Body, maxResourceBody+1))
 	if err != nil {
-		return Expanded{}, fmt.Errorf("read the request: %w", err)
+		return Expanded{}, false, fmt.Errorf("read the request: %w", err)
 	}
 	if len(b) > maxResourceBody {
-		return Expanded{}, &resourceFailure{http.StatusRequestEntityTooLarge, api.Error{Code: api.CodeTooLarge, Message: fmt.Sprintf("the request is larger than %d MiB", maxResourceBody>>20)}}
+		return Expanded{}, false, &resourceFailure{http.StatusRequestEntityTooLarge, api.Error{Code: api.CodeTooLarge, Message: fmt.Sprintf("the request is larger than %d MiB", maxResourceBody>>20)}}
 	}
 	var body queryBody
 	if err := json.Unmarshal(b, &body); err != nil {
-		return Expanded{}, badResource("the request is no JSON of a query and a range: %v", err)
+		return Expanded{}, false, badResource("the request is no JSON of a query and a range: %v", err)
+	}
+	if body.Live {
+		_, x, err := d.readTail(b)
+		if x == nil {
+			x = &Expanded{}
+		}
+		return *x, true, err
 	}
 	m, err := readModel(b)
 	if err != nil {
-		return Expanded{}, err
+		return Expanded{}, false, err
 	}
 	span, err := timeRange(body.Range.From, body.Range.To)
 	if err != nil {
-		return Expanded{}, err
+		return Expanded{}, false, err
 	}
-	return Expand(m, span, max(time.Duration(body.IntervalMs)*time.Millisecond, d.settings.TimeInterval), body.MaxDataPoints, body.FromAlert)
+	x, err := Expand(m, span, max(time.Duration(body.IntervalMs)*time.Millisecond, d.settings.TimeInterval), body.MaxDataPoints, body.FromAlert)
+	return x, false, err
 }
 
 // request is an expanded query as the service takes it.
@@ -300,7 +310,7 @@ type validation struct {
 // validate checks a query. Mistakes in it are an answer and no error.
 func (d *Datasource) validate(w http.ResponseWriter, r *http.Request) error {
 	answer := validation{Errors: api.Errors{}, Columns: []api.Column{}, Tables: []string{}}
-	x, err := d.expandBody(r)
+	x, live, err := d.expandBody(r)
 	var failure *resourceFailure
 	var wrong api.Errors
 	switch {
@@ -324,6 +334,17 @@ func (d *Datasource) validate(w http.ResponseWriter, r *http.Request) error {
 	}
 	answer.Valid, answer.Errors = checked.Valid, x.Errors(checked.Errors)
 	answer.Columns, answer.Tables = append(answer.Columns, checked.Columns...), append(answer.Tables, checked.Tables...)
+	if live && checked.Valid {
+		var no refused
+		switch _, err := d.checkTail(r.Context(), &x); {
+		case errors.As(err, &no):
+			answer.Valid, answer.Errors = false, api.Errors{{Code: api.CodeBadRequest, Message: no.Error()}}
+		case errors.As(err, &wrong) && d.diagnose(r.Context(), err) == nil:
+			answer.Valid, answer.Errors = false, wrong
+		case err != nil:
+			return err
+		}
+	}
 	writeResource(w, http.StatusOK, answer)
 	return nil
 }
@@ -342,7 +363,7 @@ type explanation struct {
 
 // explain says how a query would run.
 func (d *Datasource) explain(w http.ResponseWriter, r *http.Request) error {
-	x, err := d.expandBody(r)
+	x, _, err := d.expandBody(r)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -50,8 +49,6 @@ func (d *Datasource) diagnose(ctx context.Context, err error) *trouble {
 	var status *api.StatusError
 	var dns *net.DNSError
 	var network net.Error
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &status):
 		return d.diagnoseStatus(status, at)
@@ -75,7 +72,7 @@ func (d *Datasource) diagnose(ctx context.Context, err error) *trouble {
 		return &trouble{"broken", "the connection to " + at + " broke", "It may have been restarted: try again"}
 	case strings.Contains(err.Error(), "proxyconnect"), strings.Contains(err.Error(), "socks connect"):
 		return &trouble{"proxy", "the proxy on the way to " + at + " does not answer", "Check the proxy settings of Grafana's server (HTTPS_PROXY, NO_PROXY, secure socks proxy)"}
-	case errors.As(err, &syntax), errors.As(err, &kind):
+	case errors.Is(err, api.ErrNotAnswer):
 		return d.notHubscope("its answer is no JSON of ours")
 	case strings.Contains(err.Error(), "malformed HTTP"):
 		return &trouble{"not-http", at + " does not speak HTTP", "Set the port of the query service, not that of a hub, NATS or ClickHouse"}
