@@ -22,6 +22,7 @@ type block struct {
 	certs    *table // certificates not stored before
 	metrics  *table // samples of hubs, which are no events of connections
 	pipeline *table // samples of the pipeline itself
+	changes  *table // by people and programs
 	letters  []letter
 	links    []trace.SpanContext
 	decoder  decoder
@@ -32,6 +33,7 @@ func newBlock() *block {
 	b.certs = newTable(append([]ingest.Column{ingest.CertIdColumn}, certificate(ingest.Connections)...))
 	b.metrics = newTable(ingest.MetricColumns)
 	b.pipeline = newTable(ingest.PipelineColumns)
+	b.changes = newTable(ingest.Audit)
 	return b
 }
 
@@ -43,10 +45,11 @@ func (b *block) reset() {
 	b.certs.reset()
 	b.metrics.reset()
 	b.pipeline.reset()
+	b.changes.reset()
 }
 
 // rows counts what an insert stores that must not be stored twice.
-func (b *block) rows() int { return b.events.rows + b.metrics.rows + b.pipeline.rows }
+func (b *block) rows() int { return b.events.rows + b.metrics.rows + b.pipeline.rows + b.changes.rows }
 
 // letter is what of a message cannot be stored.
 type letter struct {
@@ -125,9 +128,9 @@ func newTable(columns []ingest.Column) *table {
 		case c.Name == ingest.CertIdColumn.Name:
 			col.kind = kindKey
 			t.certID = col
-		case c.Type == ingest.Dynamic:
+		case c.Type == ingest.Dynamic && c.ClickHouse != "String":
 			col.kind = kindList
-		case c.Type == ingest.String && c.ClickHouse == "String":
+		case c.ClickHouse == "String": // what is dynamic is JSON already
 			col.kind = kindText
 		case c.Type == ingest.String:
 			col.kind = kindLow

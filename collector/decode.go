@@ -132,6 +132,8 @@ func (b *block) add(m *stream.Message) {
 		bad, reason = b.addJSON(m, body)
 	case ingest.ContentTypeMetrics:
 		bad, reason = b.addMetrics(m, body)
+	case ingest.ContentTypeAudit:
+		bad, reason = b.addChanges(m, body)
 	default:
 		bad, reason = body, flawed(flawContentType, "content type %q is unknown; want %s or %s", m.ContentType(), ingest.ContentType, ingest.ContentTypeJSON)
 	}
@@ -284,29 +286,37 @@ func (b *block) addEvent(m *stream.Message, event []byte) error {
 	return b.addDecoded(m, &e)
 }
 
-// addMetrics adds length-prefixed samples. It returns the bad ones, in the same
-// form, and what is wrong with the first.
+// addMetrics adds length-prefixed samples, and addChanges changes. They return
+// the bad ones, in the same form, and what is wrong with the first.
 func (b *block) addMetrics(m *stream.Message, body []byte) (bad []byte, reason error) {
+	return addEach("metric", body, ingest.CutMetric, func(s *ingest.Metric) error { return b.addMetric(m, s) })
+}
+
+func (b *block) addChanges(m *stream.Message, body []byte) (bad []byte, reason error) {
+	return addEach("change", body, ingest.CutChange, func(c *ingest.Change) error { return b.addChange(m, c) })
+}
+
+func addEach[T any](what string, body []byte, cut func([]byte) (T, []byte, error), add func(*T) error) (bad []byte, reason error) {
 	n, failed := 0, 0
 	for rest := body; len(rest) > 0; {
 		n++
-		sample, next, err := ingest.CutMetric(rest)
+		v, next, err := cut(rest)
 		if err == nil {
-			err = b.addMetric(m, &sample)
+			err = add(&v)
 		}
 		if err != nil {
 			if failed++; reason == nil {
-				reason = fmt.Errorf("metric %d: %w", n, err)
+				reason = fmt.Errorf("%s %d: %w", what, n, err)
 			}
 			bad = append(bad, rest[:len(rest)-len(next)]...)
 		}
 		rest = next
 	}
 	if n == 0 {
-		return body, errors.New("message without metrics")
+		return body, fmt.Errorf("message without %ss", what)
 	}
 	if failed > 1 {
-		reason = fmt.Errorf("%w (and %d more of %d metrics)", reason, failed-1, n)
+		reason = fmt.Errorf("%w (and %d more of %d %ss)", reason, failed-1, n, what)
 	}
 	return bad, reason
 }
@@ -339,6 +349,40 @@ func (b *block) addMetric(m *stream.Message, s *ingest.Metric) error {
 			t.columns[i].putLong(t.rows, s.Long(c))
 		default:
 			panic("column " + c.Name + " is none of a sample")
+		}
+	}
+	t.rows++
+	return nil
+}
+
+// addChange adds a change as a row of its own table.
+func (b *block) addChange(m *stream.Message, change *ingest.Change) error {
+	switch {
+	case change.TimeGenerated.IsZero():
+		return flawed(flawIncomplete, "change without TimeGenerated")
+	case change.Hub == "":
+		return flawed(flawIncomplete, "change without Hub")
+	case change.OperationName == "":
+		return flawed(flawIncomplete, "change without OperationName")
+	case change.Changes != "" && !json.Valid([]byte(change.Changes)):
+		return flawed(flawMalformed, "field Changes is not JSON")
+	}
+	ticks := ingest.Ticks(change.TimeGenerated)
+	if err := b.decoder.checkTime(m, ticks); err != nil {
+		return err
+	}
+	t := b.changes
+	for i := range ingest.Audit {
+		c := &ingest.Audit[i]
+		switch t.columns[i].kind {
+		case kindTime:
+			t.columns[i].putLong(t.rows, ticks)
+		case kindLow:
+			t.columns[i].putLow(t.rows, []byte(change.Text(c)))
+		case kindText:
+			t.columns[i].putText(t.rows, []byte(change.Text(c)))
+		default:
+			panic("column " + c.Name + " is none of a change")
 		}
 	}
 	t.rows++

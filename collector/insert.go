@@ -102,7 +102,7 @@ func (w *inserter) block(ctx context.Context, b *block, token string) error {
 	for _, to := range []struct {
 		name string
 		rows *table
-	}{{"MetricSamples", b.metrics}, {"PipelineSamples", b.pipeline}, {"Connections", b.events}} {
+	}{{"MetricSamples", b.metrics}, {"PipelineSamples", b.pipeline}, {"Audit", b.changes}, {"Connections", b.events}} {
 		if to.rows.rows == 0 {
 			continue
 		}

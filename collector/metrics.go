@@ -12,9 +12,9 @@ import (
 // metrics are the instruments of a Collector. Labels: the stream, and of what is
 // rejected the kind of reason.
 type metrics struct {
-	rows, samples, messages, blocks, letters, certificates, retries, fenced metric.Int64Counter
-	size                                                                    metric.Int64Histogram
-	duration, lag                                                           metric.Float64Histogram
+	rows, samples, changes, messages, blocks, letters, certificates, retries, fenced metric.Int64Counter
+	size                                                                             metric.Int64Histogram
+	duration, lag                                                                    metric.Float64Histogram
 }
 
 func newMetrics(mp metric.MeterProvider, c *Collector) (m metrics, err error) {
@@ -30,6 +30,7 @@ func newMetrics(mp metric.MeterProvider, c *Collector) (m metrics, err error) {
 		{&m.messages, "hubscope.collector.messages", "{message}", "Messages stored."},
 		{&m.blocks, "hubscope.collector.blocks", "{block}", "Blocks stored."},
 		{&m.samples, "hubscope.collector.samples", "{row}", "Samples of metrics stored."},
+		{&m.changes, "hubscope.collector.changes", "{row}", "Changes for the audit stored."},
 		{&m.letters, "hubscope.collector.rejected", "{message}", "Messages of which something went to the dead letters, by the kind of reason."},
 		{&m.certificates, "hubscope.collector.certificates", "{row}", "Certificates stored."},
 		{&m.retries, "hubscope.collector.retries", "{insert}", "Inserts that failed and were repeated."},
@@ -73,7 +74,7 @@ func newMetrics(mp metric.MeterProvider, c *Collector) (m metrics, err error) {
 	// What is counted is counted from 0 on: a series that begins with the first
 	// failure has no rise to see.
 	for _, name := range c.cfg.streams() {
-		for _, counter := range []metric.Int64Counter{m.rows, m.samples, m.messages, m.blocks, m.certificates, m.retries, m.fenced} {
+		for _, counter := range []metric.Int64Counter{m.rows, m.samples, m.changes, m.messages, m.blocks, m.certificates, m.retries, m.fenced} {
 			counter.Add(context.Background(), 0, streamOf(name))
 		}
 		for _, kind := range flawKinds {
@@ -147,6 +148,7 @@ func (m metrics) block(ctx context.Context, stream string, b *block, took time.D
 	m.messages.Add(ctx, int64(b.bounds.Last-b.bounds.First+1), attrs)
 	m.blocks.Add(ctx, 1, attrs)
 	m.samples.Add(ctx, int64(b.metrics.rows+b.pipeline.rows), attrs)
+	m.changes.Add(ctx, int64(b.changes.rows), attrs)
 	for i := range b.letters {
 		m.letters.Add(ctx, 1, attrs, reasonOf(b.letters[i].kind))
 	}

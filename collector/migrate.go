@@ -34,6 +34,7 @@ var migrations = []migration{
 	{4, "metrics of the pipeline", func(s Schema, _ []ingest.Column) []string {
 		return []string{s.pipelineSamples(), s.pipelineMetrics()}
 	}},
+	{5, "audit", func(s Schema, _ []ingest.Column) []string { return []string{s.audit()} }},
 }
 
 func first(s Schema, columns []ingest.Column) []string {

@@ -261,17 +261,23 @@ WHERE DeviceId != ''`, s.name("DeviceFirstsFeed"), s.on(), s.name("DeviceFirsts"
 }
 
 // queryLog holds what was asked. The query services insert it, not the collector.
-func (s Schema) queryLog() string {
+func (s Schema) queryLog() string { return s.log("QueryLog", ingest.QueryLog, "User", s.EventDays) }
+
+// audit holds what was changed, as long as counts are kept: it explains them.
+func (s Schema) audit() string { return s.log("Audit", ingest.Audit, "Hub", s.RollupDays) }
+
+// log makes a table of what happened, by the hour and key.
+func (s Schema) log(name string, columns []ingest.Column, key string, days int) string {
 	var defs []string
-	for _, c := range ingest.QueryLog {
+	for _, c := range columns {
 		defs = append(defs, definition(c))
 	}
 	return fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s%s %s
 ENGINE = %s
 PARTITION BY toYYYYMM(TimeGenerated)
-ORDER BY (toStartOfHour(TimeGenerated), User, TimeGenerated)
+ORDER BY (toStartOfHour(TimeGenerated), %s, TimeGenerated)
 TTL toDateTime(TimeGenerated) + INTERVAL %d DAY
-SETTINGS %s`, s.name("QueryLog"), s.on(), columnList(defs), s.engine("MergeTree", "QueryLog"), s.EventDays, s.settings("ttl_only_drop_parts = 1"))
+SETTINGS %s`, s.name(name), s.on(), columnList(defs), s.engine("MergeTree", name), key, days, s.settings("ttl_only_drop_parts = 1"))
 }
 
 // metricSamples holds what hub processes measure.

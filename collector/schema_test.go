@@ -56,6 +56,7 @@ func TestTablesAreTheLists(t *testing.T) {
 		"AzureDiagnostics": ingest.AzureDiagnostics,
 		"Devices":          ingest.Devices,
 		"AzureMetrics":     ingest.AzureMetrics,
+		"Audit":            ingest.Audit,
 		"PipelineMetrics":  ingest.PipelineMetrics,
 		"QueryLog":         ingest.QueryLog,
 	} {
@@ -80,7 +81,7 @@ func TestTablesAreTheLists(t *testing.T) {
 		}
 	}
 	// Every table that an insert reaches has its own window of tokens.
-	for _, table := range []string{"Connections", "Certificates", "ConnectionsBy5m", "DeviceDays", "DeviceStates", "DeviceFirsts", "MetricSamples", "PipelineSamples"} {
+	for _, table := range []string{"Connections", "Certificates", "ConnectionsBy5m", "DeviceDays", "DeviceStates", "DeviceFirsts", "MetricSamples", "PipelineSamples", "Audit"} {
 		if s.number("SELECT countSubstrings(create_table_query, 'non_replicated_deduplication_window = 10000') FROM system.tables WHERE database = ? AND name = ?", s.Database, table) != 1 {
 			t.Errorf("%s has no window of tokens", table)
 		}

@@ -39,6 +39,16 @@ func maskAddress(a netip.Addr) string {
 	return text + "XXXX:XXXX:XXXX:XXXX:XXXX"
 }
 
+// MaskAddress hides the same of an address with or without a port, as
+// http.Request has it; what is no address is empty.
+func MaskAddress(remote string) string {
+	if a, err := netip.ParseAddrPort(remote); err == nil {
+		return maskAddress(a.Addr().Unmap().WithZone(""))
+	}
+	a, _ := netip.ParseAddr(remote) // the zero address is masked to nothing
+	return maskAddress(a.Unmap().WithZone(""))
+}
+
 // hashAddress returns 64 bits of a keyed hash of the whole address: equal
 // addresses can be counted, and without the key not even tried.
 func hashAddress(key []byte, a netip.Addr) string {

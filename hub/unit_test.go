@@ -24,6 +24,12 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%s: hash %s", address, h)
 		}
 	}
+	for remote, want := range map[string]string{"10.1.2.3:443": "10.1.2.XXX", "[::ffff:10.1.2.3]:1": "10.1.2.XXX", "10.1.2.3": "10.1.2.XXX",
+		"[2001:db8::1]:443": "2001:db8:0:XXXX:XXXX:XXXX:XXXX:XXXX", "somewhere": "", "": ""} {
+		if got := MaskAddress(remote); got != want {
+			t.Errorf("MaskAddress(%q) is %q, want %q", remote, got, want)
+		}
+	}
 	if maskAddress(netip.Addr{}) != "" || hashAddress(key, netip.Addr{}) != "" {
 		t.Error("an unknown address is not empty")
 	}

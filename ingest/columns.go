@@ -231,6 +231,7 @@ var Tables = []Table{
 	{"AzureDiagnostics", "The same events in Azure's resource log envelope, for queries written for Azure IoT Hub.", AzureDiagnostics},
 	{"AzureMetrics", "Azure's platform metrics of a hub by the minute: connections by TLS version and cipher, devices, telemetry.", AzureMetrics},
 	{"Devices", "One row a device: first and last seen, last TLS version and cipher, best version offered, strict verdict, certificate expiry.", Devices},
+	{"Audit", "Who changed what: hubs and their minTlsVersion, CA certificates, devices; each property before and after.", Audit},
 	{"PipelineMetrics", "How the pipeline does, by the minute: events in and out, lag of the streams, redeliveries, blocks, insert and publish latency, what was rejected and why.", PipelineMetrics},
 	{"QueryLog", "One row a query: who asked what, and what it cost. Readers see their own.", QueryLog},
 }

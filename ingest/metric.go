@@ -185,12 +185,21 @@ func AppendMetric(b []byte, m *Metric) []byte {
 // rest is what follows it; when the sample is malformed, err says why, and rest
 // is where the next begins, or nil if that is not known.
 func CutMetric(message []byte) (m Metric, rest []byte, err error) {
-	n, k := binary.Uvarint(message)
-	if k <= 0 || n > uint64(len(message)-k) {
+	body, rest, ok := cutPrefixed(message)
+	if !ok {
 		return m, nil, errors.New("message ends inside a metric")
 	}
+	return m, rest, m.unmarshalProto(body)
+}
+
+// cutPrefixed cuts off the first of length-prefixed messages.
+func cutPrefixed(message []byte) (body, rest []byte, ok bool) {
+	n, k := binary.Uvarint(message)
+	if k <= 0 || n > uint64(len(message)-k) {
+		return nil, nil, false
+	}
 	end := k + int(n)
-	return m, message[end:], m.unmarshalProto(message[k:end])
+	return message[k:end], message[end:], true
 }
 
 func (m *Metric) unmarshalProto(b []byte) error {

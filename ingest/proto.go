@@ -29,18 +29,22 @@ message Event {
 	}
 	b.WriteString("}\n")
 	b.WriteString(batchProto)
-	fmt.Fprintf(&b, "\n// Metric is a sample of a metric, measured by one process. Messages of\n// them are like those of events, with Content-Type: %s.\nmessage Metric {\n", ContentTypeMetrics)
-	for _, c := range metricColumns() {
-		kind, note := "string", ""
-		switch c.Type {
-		case Long:
-			kind = "int64"
-		case Datetime:
-			kind, note = "sfixed64", " // 100 ns since 1970-01-01 UTC"
+	message := func(name, what, media string, columns []Column) {
+		fmt.Fprintf(&b, "\n// %s is %s. Messages of\n// them are like those of events, with Content-Type: %s.\nmessage %s {\n", name, what, media, name)
+		for _, c := range columns {
+			kind, note := "string", ""
+			switch c.Type {
+			case Long:
+				kind = "int64"
+			case Datetime:
+				kind, note = "sfixed64", " // 100 ns since 1970-01-01 UTC"
+			}
+			fmt.Fprintf(&b, "  // %s\n  %s %s = %d;%s\n", c.Doc, kind, snake(c.Name), c.Field, note)
 		}
-		fmt.Fprintf(&b, "  // %s\n  %s %s = %d;%s\n", c.Doc, kind, snake(c.Name), c.Field, note)
+		b.WriteString("}\n")
 	}
-	b.WriteString("}\n")
+	message("Metric", "a sample of a metric, measured by one process", ContentTypeMetrics, metricColumns())
+	message("Change", "something that somebody changed, or tried to", ContentTypeAudit, Audit)
 	return b.String()
 }
 

@@ -185,6 +185,53 @@ func TestMetricIsProtobuf(t *testing.T) {
 	}
 }
 
+// TestChangeIsProtobuf: so are changes.
+func TestChangeIsProtobuf(t *testing.T) {
+	compiler := protocompile.Compiler{Resolver: &protocompile.SourceResolver{
+		Accessor: protocompile.SourceAccessorFromMap(map[string]string{"event.proto": Proto()}),
+	}}
+	files, err := compiler.Compile(context.Background(), "event.proto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Change{
+		TimeGenerated: time.Date(2026, 11, 23, 1, 2, 3, 400, time.UTC), Hub: "plant", OperationName: "Microsoft.Devices/IotHubs/Write", Action: "Update",
+		Actor: "iothubowner", ActorType: "policy", MaskedIpAddress: "10.0.0.XXX", Target: "plant", Changes: `{"minTlsVersion":{"before":"1.0","after":"1.2"}}`,
+		ResultType: "PreconditionFailed", ResultDescription: "it has changed", Node: "n",
+	}
+	ours := AppendChange(nil, &want)
+	msg := dynamicpb.NewMessage(files[0].Messages().ByName("Change"))
+	if err := proto.Unmarshal(ours[uvarintLen(ours):], msg); err != nil {
+		t.Fatal(err)
+	}
+	set := 0
+	msg.Range(func(protoreflect.FieldDescriptor, protoreflect.Value) bool { set++; return true })
+	if len(msg.GetUnknown()) > 0 || set != len(Audit) {
+		t.Errorf("%d fields set, want %d, and %d unknown bytes", set, len(Audit), len(msg.GetUnknown()))
+	}
+	theirs, err := proto.Marshal(msg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two := append(binary.AppendUvarint(ours, uint64(len(theirs))), theirs...)
+	first, rest, err := CutChange(two)
+	if diff := cmp.Diff(want, first); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	second, rest, err := CutChange(rest)
+	if err != nil || len(rest) != 0 {
+		t.Fatalf("%d bytes left, %v", len(rest), err)
+	}
+	if diff := cmp.Diff(want, second); diff != "" {
+		t.Errorf("through the protobuf library (-want +got):\n%s", diff)
+	}
+	for n := range ours {
+		if c, _, err := CutChange(ours[:n]); err == nil {
+			t.Errorf("%d of %d bytes are a change: %+v", n, len(ours), c)
+		}
+	}
+}
+
 // uvarintLen is the length of the length that b begins with.
 func uvarintLen(b []byte) int {
 	_, n := binary.Uvarint(b)

@@ -30,7 +30,7 @@ func Catalog(database string) (*plan.Catalog, error) {
 		if t.Name == "Connections" {
 			p.Arrival = ingest.IngestionTimeColumn.Name
 		}
-		if t.Name == "Connections" || t.Name == "AzureDiagnostics" || t.Name == "QueryLog" {
+		if t.Name == "Connections" || t.Name == "AzureDiagnostics" || t.Name == "QueryLog" || t.Name == "Audit" {
 			p.TimeKey = "toStartOfHour"
 		}
 		switch t.Name {

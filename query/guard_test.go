@@ -49,6 +49,7 @@ func guarded(t *testing.T) (e *query.Engine, hubs []string, conn driver.Conn, ru
 		"INSERT INTO guarded.Connections SELECT * REPLACE('of-others' AS Hub) FROM hubscope.Connections",
 		"INSERT INTO guarded.Connections SELECT * REPLACE(upper(Hub) AS Hub) FROM hubscope.Connections",
 		`INSERT INTO guarded.QueryLog (TimeGenerated, User, Text, State) VALUES ('2026-03-02 11:00:00', 'alice', 'her own', 'Completed'), ('2026-03-02 11:30:00', 'bob', 'secret', 'Completed')`,
+		`INSERT INTO guarded.Audit (TimeGenerated, Hub, OperationName, Actor) VALUES ('2026-03-02 11:00:00', 'of-others', 'w', 'secret')`,
 		`INSERT INTO guarded.PipelineSamples (TimeGenerated, Hub, Node, Service, MetricName, UnitName, Total, Count)
 			VALUES ('2026-03-02 11:00:00', 'of-others', 'secret', 'hub', 'm', 'Count', 1, 1), ('2026-03-02 11:00:00', '', 'secret', 'collector', 'm', 'Count', 1, 1)`,
 	}
@@ -153,6 +154,7 @@ func TestNoWayAround(t *testing.T) {
 		`Devices | distinct Hub`,
 		`QueryLog | project User, Text`,
 		`PipelineMetrics | project Hub, Node`,
+		`Audit | project Hub, Actor`,
 		`union withsource=T * | summarize count() by T, tostring(column_ifexists("Hub", "")), tostring(column_ifexists("User", "")), tostring(column_ifexists("Resource", ""))`,
 		`union Connections, Devices | distinct Hub`,
 		`search "of-others"`,

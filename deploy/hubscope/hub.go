@@ -33,7 +33,7 @@ type runningHub struct {
 }
 
 // openRegistry connects to NATS and opens the registry on it.
-func openRegistry(ctx context.Context, server stream.Server, t *telemetry, replicas int) (*nats.Conn, *registry.Registry, error) {
+func openRegistry(ctx context.Context, server stream.Server, t *telemetry, replicas int, config registry.Config) (*nats.Conn, *registry.Registry, error) {
 	conn, err := server.Connect("hubscope registry", t.Log)
 	if err != nil {
 		return nil, nil, err
@@ -43,7 +43,7 @@ func openRegistry(ctx context.Context, server stream.Server, t *telemetry, repli
 		conn.Close()
 		return nil, nil, fmt.Errorf("registry: %w", err)
 	}
-	return conn, registry.New(store, registry.Config{}), nil
+	return conn, registry.New(store, config), nil
 }
 
 // ensureHub makes a hub that is missing; one that is there stays as it is.
@@ -61,17 +61,6 @@ func ensureHub(ctx context.Context, r *registry.Registry, h registry.Hub) (*regi
 // startHub runs a hub with its publishers in g, and makes those of the hubs that
 // are missing in the registry.
 func startHub(ctx context.Context, g *group, s *Settings, data string, t *telemetry, hubs ...registry.Hub) (*runningHub, error) {
-	conn, reg, err := openRegistry(ctx, s.NATS.Server, t, s.Streams.Replicas)
-	if err != nil {
-		return nil, err
-	}
-	g.onStop("registry connection", func() error { conn.Close(); return nil })
-	for _, h := range hubs {
-		if _, err := ensureHub(ctx, reg, h); err != nil {
-			return nil, err
-		}
-	}
-
 	events, err := s.NATS.Server.Connect("hubscope publisher", t.Log)
 	if err != nil {
 		return nil, err
@@ -88,6 +77,17 @@ func startHub(ctx context.Context, g *group, s *Settings, data string, t *teleme
 	}
 	g.start("publisher", publisher.Run)
 	samplePipeline(g, s, t, publisher)
+
+	conn, reg, err := openRegistry(ctx, s.NATS.Server, t, s.Streams.Replicas, auditTo(publisher, s.Node))
+	if err != nil {
+		return nil, err
+	}
+	g.onStop("registry connection", func() error { conn.Close(); return nil })
+	for _, h := range hubs {
+		if _, err := ensureHub(ctx, reg, h); err != nil {
+			return nil, err
+		}
+	}
 
 	tc := s.Telemetry
 	tc.Meter = otel.GetMeterProvider()
@@ -145,8 +145,9 @@ func startHub(ctx context.Context, g *group, s *Settings, data string, t *teleme
 	}
 	api := registry.APIConfig{
 		Registry: reg, Cache: cache, DefaultHub: s.Hub.Name, Connection: server.Connection, ConnectedDevices: server.ConnectedDevices,
-		Bearer: func(t string) bool { return subtle.ConstantTimeCompare([]byte(t), []byte(token)) == 1 },
-		Logger: t.Log,
+		Address: func(r *http.Request) string { return hub.MaskAddress(r.RemoteAddr) },
+		Bearer:  func(t string) bool { return subtle.ConstantTimeCompare([]byte(t), []byte(token)) == 1 },
+		Logger:  t.Log,
 	}
 	management := http.NewServeMux()
 	management.Handle("/subscriptions/", registry.NewResourceManager(api))

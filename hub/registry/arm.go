@@ -173,6 +173,7 @@ func (m *resourceManager) route(r *http.Request) (int, any, error) {
 	if !ok || m.Bearer == nil || !m.Bearer(strings.TrimSpace(token)) {
 		return 0, nil, fail(http.StatusUnauthorized, "AuthenticationFailed", "Authentication failed: a valid bearer token is needed")
 	}
+	r = m.by(r, ActorToken, "resource manager")
 	notServed := fail(http.StatusNotFound, "InvalidResourceType", "%s %s is not served", r.Method, r.URL.Path)
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	i := slices.IndexFunc(parts, func(p string) bool { return strings.EqualFold(p, "Microsoft.Devices") })

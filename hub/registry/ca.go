@@ -135,7 +135,14 @@ func decodePEM(data []byte, blockType string) ([]byte, error) {
 
 // CreateCA stores a CA certificate, given as PEM, DER, or base64 of either.
 // verified skips the proof of possession: the caller vouches for the CA.
-func (r *Registry) CreateCA(ctx context.Context, hub, name string, certificate []byte, verified bool) (*CA, error) {
+func (r *Registry) CreateCA(ctx context.Context, hub, name string, certificate []byte, verified bool) (ca *CA, err error) {
+	defer func() {
+		var after properties
+		if err == nil {
+			after = ca.audited()
+		}
+		r.audit(ctx, CAWrite, auditCreate, hub, name, nil, after, err)
+	}()
 	if err := validateCAName(name); err != nil {
 		return nil, err
 	}
@@ -157,7 +164,7 @@ func (r *Registry) CreateCA(ctx context.Context, hub, name string, certificate [
 	if i := slices.IndexFunc(others, func(o *CA) bool { return o.Name != name && bytes.Equal(o.DER, cert.Raw) }); i >= 0 {
 		return nil, fmt.Errorf("certificate %w as CA %q", ErrExists, others[i].Name)
 	}
-	ca := &CA{Hub: hub, Name: name, DER: cert.Raw, Verified: verified, Created: now, Updated: now, cert: cert}
+	ca = &CA{Hub: hub, Name: name, DER: cert.Raw, Verified: verified, Created: now, Updated: now, cert: cert}
 	if ca.Revision, err = r.store.Create(ctx, KindCA, Key{Hub: hub, ID: name}, encode(ca)); err != nil {
 		return nil, fmt.Errorf("CA %q: %w", name, err)
 	}
@@ -185,9 +192,10 @@ func parseCA(certificate []byte) (*x509.Certificate, error) {
 func (r *Registry) ReplaceCA(ctx context.Context, hub, name, ifMatch string, certificate []byte, verified bool) (*CA, error) {
 	cert, err := parseCA(certificate)
 	if err != nil {
+		r.audit(ctx, CAWrite, auditUpdate, hub, name, nil, nil, err)
 		return nil, err
 	}
-	ca, err := r.updateCA(ctx, hub, name, ifMatch, func(ca *CA) error {
+	ca, err := r.updateCA(ctx, CAWrite, hub, name, ifMatch, func(ca *CA) error {
 		if !bytes.Equal(ca.DER, cert.Raw) {
 			ca.DER, ca.cert, ca.Verified, ca.VerificationCode = cert.Raw, cert, false, ""
 		}
@@ -199,7 +207,7 @@ func (r *Registry) ReplaceCA(ctx context.Context, hub, name, ifMatch string, cer
 	}
 	crl, err := r.CRL(ctx, hub, name)
 	if err == nil && crl.List.CheckSignatureFrom(cert) != nil {
-		err = r.remove(ctx, "", KindCRL, Key{Hub: hub, ID: name})
+		_, err = r.remove(ctx, "", KindCRL, Key{Hub: hub, ID: name})
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, err
@@ -207,23 +215,32 @@ func (r *Registry) ReplaceCA(ctx context.Context, hub, name, ifMatch string, cer
 	return ca, nil
 }
 
-func (r *Registry) updateCA(ctx context.Context, hub, name, ifMatch string, change func(*CA) error) (*CA, error) {
-	if validateCAName(name) != nil {
-		return nil, fmt.Errorf("CA %q: %w", name, ErrNotFound)
-	}
-	ca, err := update(ctx, r, ifMatch, KindCA, Key{Hub: hub, ID: name}, decodeCA, func(ca *CA) error {
-		ca.Updated = r.now().UTC()
-		return change(ca)
-	})
+func (r *Registry) updateCA(ctx context.Context, operation, hub, name, ifMatch string, change func(*CA) error) (*CA, error) {
+	var before properties
+	err := validateCAName(name)
 	if err != nil {
-		return nil, fmt.Errorf("CA %q: %w", name, err)
+		err = ErrNotFound
 	}
+	var ca *CA
+	if err == nil {
+		ca, err = update(ctx, r, ifMatch, KindCA, Key{Hub: hub, ID: name}, decodeCA, func(ca *CA) error {
+			before = ca.audited()
+			ca.Updated = r.now().UTC()
+			return change(ca)
+		})
+	}
+	if err != nil {
+		err = fmt.Errorf("CA %q: %w", name, err)
+		r.audit(ctx, operation, auditUpdate, hub, name, nil, nil, err)
+		return nil, err
+	}
+	r.audit(ctx, operation, auditUpdate, hub, name, before, ca.audited(), nil)
 	return ca, nil
 }
 
 // GenerateVerificationCode gives the CA a fresh code, and voids the one before.
 func (r *Registry) GenerateVerificationCode(ctx context.Context, hub, name, ifMatch string) (*CA, error) {
-	return r.updateCA(ctx, hub, name, ifMatch, func(ca *CA) error {
+	return r.updateCA(ctx, CAGenerateCode, hub, name, ifMatch, func(ca *CA) error {
 		if ca.Verified {
 			return invalid("certificate", "%q is verified already", name)
 		}
@@ -239,9 +256,10 @@ func (r *Registry) GenerateVerificationCode(ctx context.Context, hub, name, ifMa
 func (r *Registry) VerifyCA(ctx context.Context, hub, name, ifMatch string, proof []byte) (*CA, error) {
 	cert, err := ParseCertificate(proof)
 	if err != nil {
+		r.audit(ctx, CAVerify, auditUpdate, hub, name, nil, nil, err)
 		return nil, err
 	}
-	return r.updateCA(ctx, hub, name, ifMatch, func(ca *CA) error {
+	return r.updateCA(ctx, CAVerify, hub, name, ifMatch, func(ca *CA) error {
 		if err := ca.checkProof(cert, r.now()); err != nil {
 			return err
 		}
@@ -268,16 +286,21 @@ func (c *CA) checkProof(proof *x509.Certificate, now time.Time) error {
 
 // DeleteCA removes a CA and its revocation list: its devices can no longer connect.
 func (r *Registry) DeleteCA(ctx context.Context, hub, name, ifMatch string) error {
-	if validateCAName(name) != nil {
-		return fmt.Errorf("CA %q: %w", name, ErrNotFound)
+	err := validateCAName(name)
+	if err != nil {
+		err = ErrNotFound
 	}
-	if err := r.remove(ctx, ifMatch, KindCA, Key{Hub: hub, ID: name}); err != nil {
-		return fmt.Errorf("CA %q: %w", name, err)
+	var rec Record
+	if err == nil {
+		rec, err = r.remove(ctx, ifMatch, KindCA, Key{Hub: hub, ID: name})
 	}
-	if err := r.remove(ctx, "", KindCRL, Key{Hub: hub, ID: name}); err != nil && !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("revocation list of CA %q: %w", name, err)
+	if err != nil {
+		err = fmt.Errorf("CA %q: %w", name, err)
+		r.audit(ctx, CADelete, auditDelete, hub, name, nil, nil, err)
+		return err
 	}
-	return nil
+	r.audit(ctx, CADelete, auditDelete, hub, name, was(rec, decodeCA), nil, nil)
+	return r.forget(ctx, KindCRL, Key{Hub: hub, ID: name})
 }
 
 // SetCRL stores the revocation list of a CA, given as PEM or DER. It must be
@@ -285,21 +308,34 @@ func (r *Registry) DeleteCA(ctx context.Context, hub, name, ifMatch string) erro
 // update is taken, and stays in force until there is a newer one: a fleet must
 // not go dark because a list is late.
 func (r *Registry) SetCRL(ctx context.Context, hub, ca string, list []byte) (*CRL, error) {
+	crl, before, err := r.setCRL(ctx, hub, ca, list)
+	switch {
+	case err != nil:
+		r.audit(ctx, CRLWrite, auditUpdate, hub, ca, nil, nil, err)
+	case before == nil:
+		r.audit(ctx, CRLWrite, auditCreate, hub, ca, nil, crl.audited(), nil)
+	default:
+		r.audit(ctx, CRLWrite, auditUpdate, hub, ca, before.audited(), crl.audited(), nil)
+	}
+	return crl, err
+}
+
+func (r *Registry) setCRL(ctx context.Context, hub, ca string, list []byte) (crl, before *CRL, _ error) {
 	authority, err := r.CA(ctx, hub, ca)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	der, err := decodePEM(list, "X509 CRL")
 	if err != nil {
-		return nil, invalid("crl", "%v", err)
+		return nil, nil, invalid("crl", "%v", err)
 	}
 	key := Key{Hub: hub, ID: ca}
-	crl, err := decodeCRL(Record{Key: key, Value: der})
+	crl, err = decodeCRL(Record{Key: key, Value: der})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := crl.List.CheckSignatureFrom(authority.cert); err != nil {
-		return nil, invalid("crl", "is not signed by CA %q: %v", ca, err)
+		return nil, nil, invalid("crl", "is not signed by CA %q: %v", ca, err)
 	}
 	for range maxTries {
 		old, err := r.CRL(ctx, hub, ca)
@@ -307,21 +343,21 @@ func (r *Registry) SetCRL(ctx context.Context, hub, ca string, list []byte) (*CR
 		case errors.Is(err, ErrNotFound):
 			crl.Revision, err = r.store.Create(ctx, KindCRL, key, der)
 		case err != nil:
-			return nil, err
+			return nil, nil, err
 		case crl.List.ThisUpdate.Before(old.List.ThisUpdate):
-			return nil, invalid("crl", "is of %s, older than the stored one of %s",
+			return nil, nil, invalid("crl", "is of %s, older than the stored one of %s",
 				crl.List.ThisUpdate.UTC().Format(time.RFC3339), old.List.ThisUpdate.UTC().Format(time.RFC3339))
 		default:
 			crl.Revision, err = r.store.Update(ctx, KindCRL, key, der, old.Revision)
 		}
 		if err == nil {
-			return crl, nil
+			return crl, old, nil
 		}
 		if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrExists) {
-			return nil, fmt.Errorf("revocation list of CA %q: %w", ca, err)
+			return nil, nil, fmt.Errorf("revocation list of CA %q: %w", ca, err)
 		}
 	}
-	return nil, fmt.Errorf("revocation list of CA %q: %w", ca, ErrConflict)
+	return nil, nil, fmt.Errorf("revocation list of CA %q: %w", ca, ErrConflict)
 }
 
 // CRL returns ErrNotFound when the CA has none.

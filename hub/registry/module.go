@@ -52,7 +52,8 @@ func (r *Registry) Modules(ctx context.Context, hub, device string) ([]*Device, 
 
 // CreateModule stores a new module of a device that exists. Credentials are as
 // for CreateDevice.
-func (r *Registry) CreateModule(ctx context.Context, m Device) (*Device, error) {
+func (r *Registry) CreateModule(ctx context.Context, m Device) (_ *Device, err error) {
+	defer func() { r.audit(ctx, ModuleWrite, auditCreate, m.Hub, m.name(), nil, m.audited(), err) }()
 	d, err := r.Device(ctx, m.Hub, m.ID)
 	if err != nil {
 		return nil, err
@@ -88,11 +89,22 @@ func (r *Registry) CreateModule(ctx context.Context, m Device) (*Device, error) 
 
 // UpdateModule is UpdateDevice for a module.
 func (r *Registry) UpdateModule(ctx context.Context, hub, device, module, ifMatch string, change func(*Device) error) (*Device, error) {
-	if _, err := r.Module(ctx, hub, device, module); err != nil {
+	m, audited, err := r.updateModule(ctx, hub, device, module, ifMatch, change)
+	if err != nil {
+		r.audit(ctx, ModuleWrite, auditUpdate, hub, twinID(device, module), nil, nil, err)
 		return nil, err
+	}
+	r.audit(ctx, ModuleWrite, auditUpdate, hub, m.name(), audited, m.audited(), nil)
+	return m, nil
+}
+
+func (r *Registry) updateModule(ctx context.Context, hub, device, module, ifMatch string, change func(*Device) error) (_ *Device, audited properties, _ error) {
+	if _, err := r.Module(ctx, hub, device, module); err != nil {
+		return nil, nil, err
 	}
 	m, err := update(ctx, r, ifMatch, KindModule, Key{Hub: hub, ID: twinID(device, module)}, decodeDevice, func(m *Device) error {
 		before := *m
+		audited = m.audited()
 		if err := change(m); err != nil {
 			return err
 		}
@@ -102,19 +114,25 @@ func (r *Registry) UpdateModule(ctx context.Context, hub, device, module, ifMatc
 		return m.Validate()
 	})
 	if err != nil {
-		return nil, fmt.Errorf("module %q of device %q: %w", module, device, err)
+		return nil, nil, fmt.Errorf("module %q of device %q: %w", module, device, err)
 	}
-	return m, nil
+	return m, audited, nil
 }
 
 // DeleteModule removes a module.
 func (r *Registry) DeleteModule(ctx context.Context, hub, device, module, ifMatch string) error {
-	if _, err := r.Module(ctx, hub, device, module); err != nil {
+	var rec Record
+	_, err := r.Module(ctx, hub, device, module)
+	if err == nil {
+		if rec, err = r.remove(ctx, ifMatch, KindModule, Key{Hub: hub, ID: twinID(device, module)}); err != nil {
+			err = fmt.Errorf("module %q of device %q: %w", module, device, err)
+		}
+	}
+	if err != nil {
+		r.audit(ctx, ModuleDelete, auditDelete, hub, twinID(device, module), nil, nil, err)
 		return err
 	}
-	if err := r.remove(ctx, ifMatch, KindModule, Key{Hub: hub, ID: twinID(device, module)}); err != nil {
-		return fmt.Errorf("module %q of device %q: %w", module, device, err)
-	}
+	r.audit(ctx, ModuleDelete, auditDelete, hub, twinID(device, module), was(rec, decodeDevice), nil, nil)
 	return r.forget(ctx, KindTwin, Key{Hub: hub, ID: twinID(device, module)})
 }
 
@@ -137,7 +155,7 @@ func (r *Registry) forgetDevice(ctx context.Context, hub, device string) error {
 
 // forget removes a record, if it is there.
 func (r *Registry) forget(ctx context.Context, kind Kind, key Key) error {
-	if err := r.remove(ctx, "", kind, key); err != nil && !errors.Is(err, ErrNotFound) {
+	if _, err := r.remove(ctx, "", kind, key); err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("delete %s of %q: %w", kind, key.ID, err)
 	}
 	return nil

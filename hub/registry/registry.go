@@ -18,6 +18,11 @@ type Config struct {
 	Domain string
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
+	// Audit is told of each change, once it is made or has failed; nobody when
+	// nil. It should not take long: the caller waits for it.
+	Audit func(context.Context, AuditEntry)
+	// Actor makes the changes of a context that says nobody else; see WithActor.
+	Actor Actor
 }
 
 // A Registry is the management side: every call reads or writes the store.
@@ -27,6 +32,7 @@ type Config struct {
 // the record has another by now.
 type Registry struct {
 	store  Store
+	config Config
 	domain string
 	now    func() time.Time
 }
@@ -36,7 +42,7 @@ func New(store Store, config Config) *Registry {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	return &Registry{store: store, domain: cmp.Or(config.Domain, "localhost"), now: config.Now}
+	return &Registry{store: store, config: config, domain: cmp.Or(config.Domain, "localhost"), now: config.Now}
 }
 
 // Page asks for a part of a list.
@@ -80,7 +86,8 @@ func (r *Registry) Hubs(ctx context.Context) ([]*Hub, error) {
 // CreateHub stores a new hub. MinTLSVersion is TLS12 when empty, the host name
 // is the hub's name below the registry's domain, and missing policies are the
 // default ones. Names and host names are unique in any case.
-func (r *Registry) CreateHub(ctx context.Context, h Hub) (*Hub, error) {
+func (r *Registry) CreateHub(ctx context.Context, h Hub) (_ *Hub, err error) {
+	defer func() { r.audit(ctx, HubWrite, auditCreate, h.Name, h.Name, nil, h.audited(), err) }()
 	h.MinTLSVersion = cmp.Or(h.MinTLSVersion, TLS12)
 	if len(h.HostNames) == 0 {
 		h.HostNames = []string{strings.ToLower(h.Name) + "." + r.domain}
@@ -136,7 +143,9 @@ func (r *Registry) checkHostNames(ctx context.Context, h *Hub) error {
 // UpdateHub applies change to the stored hub and stores it; change may be called
 // again when somebody else was quicker.
 func (r *Registry) UpdateHub(ctx context.Context, name, ifMatch string, change func(*Hub) error) (*Hub, error) {
+	var before properties
 	h, err := update(ctx, r, ifMatch, KindHub, Key{Hub: name}, decodeHub, func(h *Hub) error {
+		before = h.audited()
 		if err := change(h); err != nil {
 			return err
 		}
@@ -147,17 +156,24 @@ func (r *Registry) UpdateHub(ctx context.Context, name, ifMatch string, change f
 		return r.checkHostNames(ctx, h)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("hub %q: %w", name, err)
+		err = fmt.Errorf("hub %q: %w", name, err)
+		r.audit(ctx, HubWrite, auditUpdate, name, name, nil, nil, err)
+		return nil, err
 	}
+	r.audit(ctx, HubWrite, auditUpdate, name, name, before, h.audited(), nil)
 	return h, nil
 }
 
 // DeleteHub removes a hub with its devices and CAs.
 func (r *Registry) DeleteHub(ctx context.Context, name, ifMatch string) error {
 	// The hub goes first: it stops serving at once, however many devices it has.
-	if err := r.remove(ctx, ifMatch, KindHub, Key{Hub: name}); err != nil {
-		return fmt.Errorf("hub %q: %w", name, err)
+	rec, err := r.remove(ctx, ifMatch, KindHub, Key{Hub: name})
+	if err != nil {
+		err = fmt.Errorf("hub %q: %w", name, err)
+		r.audit(ctx, HubDelete, auditDelete, name, name, nil, nil, err)
+		return err
 	}
+	r.audit(ctx, HubDelete, auditDelete, name, name, was(rec, decodeHub), nil, nil)
 	return r.deleteAll(ctx, name)
 }
 
@@ -218,7 +234,8 @@ func (r *Registry) Devices(ctx context.Context, hub string, page Page) (devices 
 
 // CreateDevice stores a new device. Its hub must exist. Status is enabled and
 // the type is AuthSAS when empty; missing keys of a SAS device are generated.
-func (r *Registry) CreateDevice(ctx context.Context, d Device) (*Device, error) {
+func (r *Registry) CreateDevice(ctx context.Context, d Device) (_ *Device, err error) {
+	defer func() { r.audit(ctx, DeviceWrite, auditCreate, d.Hub, d.ID, nil, d.audited(), err) }()
 	if _, err := r.Hub(ctx, d.Hub); err != nil {
 		return nil, err
 	}
@@ -243,8 +260,10 @@ func (r *Registry) UpdateDevice(ctx context.Context, hub, id, ifMatch string, ch
 	if ValidateDeviceID(id) != nil {
 		return nil, fmt.Errorf("device %q: %w", id, ErrNotFound)
 	}
+	var audited properties
 	d, err := update(ctx, r, ifMatch, KindDevice, Key{Hub: hub, ID: id}, decodeDevice, func(d *Device) error {
 		before := *d
+		audited = d.audited()
 		if err := change(d); err != nil {
 			return err
 		}
@@ -256,8 +275,11 @@ func (r *Registry) UpdateDevice(ctx context.Context, hub, id, ifMatch string, ch
 		return d.Validate()
 	})
 	if err != nil {
-		return nil, fmt.Errorf("device %q: %w", id, err)
+		err = fmt.Errorf("device %q: %w", id, err)
+		r.audit(ctx, DeviceWrite, auditUpdate, hub, id, nil, nil, err)
+		return nil, err
 	}
+	r.audit(ctx, DeviceWrite, auditUpdate, hub, id, audited, d.audited(), nil)
 	return d, nil
 }
 
@@ -266,9 +288,13 @@ func (r *Registry) DeleteDevice(ctx context.Context, hub, id, ifMatch string) er
 	if ValidateDeviceID(id) != nil {
 		return fmt.Errorf("device %q: %w", id, ErrNotFound)
 	}
-	if err := r.remove(ctx, ifMatch, KindDevice, Key{Hub: hub, ID: id}); err != nil {
-		return fmt.Errorf("device %q: %w", id, err)
+	rec, err := r.remove(ctx, ifMatch, KindDevice, Key{Hub: hub, ID: id})
+	if err != nil {
+		err = fmt.Errorf("device %q: %w", id, err)
+		r.audit(ctx, DeviceDelete, auditDelete, hub, id, nil, nil, err)
+		return err
 	}
+	r.audit(ctx, DeviceDelete, auditDelete, hub, id, was(rec, decodeDevice), nil, nil)
 	return r.forgetDevice(ctx, hub, id)
 }
 
@@ -372,20 +398,21 @@ func update[T any](ctx context.Context, r *Registry, ifMatch string, kind Kind, 
 	return nil, ErrConflict
 }
 
-func (r *Registry) remove(ctx context.Context, ifMatch string, kind Kind, key Key) error {
+// remove deletes a record, and returns what it was.
+func (r *Registry) remove(ctx context.Context, ifMatch string, kind Kind, key Key) (Record, error) {
 	for range maxTries {
 		rec, err := r.store.Get(ctx, kind, key)
 		if err != nil {
-			return err
+			return Record{}, err
 		}
 		if !matches(ifMatch, rec.Revision) {
-			return ErrConflict
+			return Record{}, ErrConflict
 		}
 		if err := r.store.Delete(ctx, kind, key, rec.Revision); !errors.Is(err, ErrConflict) {
-			return err
+			return rec, err
 		}
 	}
-	return ErrConflict
+	return Record{}, ErrConflict
 }
 
 // matches judges an If-Match: absent, any, or the record's ETag with or without quotes.

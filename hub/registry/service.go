@@ -30,8 +30,20 @@ type APIConfig struct {
 	ConnectedDevices func(hub string) int64
 	// Bearer judges the token of a request to the resource manager; nil refuses all.
 	Bearer func(token string) bool
+	// Address returns the client's address as an audit may show it, masked; nil
+	// leaves it out.
+	Address func(*http.Request) string
 	// Logger gets errors that are ours; slog.Default() when nil.
 	Logger *slog.Logger
+}
+
+// by returns the request with its actor.
+func (c *APIConfig) by(r *http.Request, kind ActorType, name string) *http.Request {
+	a := Actor{Type: kind, Name: name}
+	if c.Address != nil {
+		a.Address = c.Address(r)
+	}
+	return r.WithContext(WithActor(r.Context(), a))
 }
 
 // maxBody bounds requests: a hundred devices, or a certificate.
@@ -127,11 +139,11 @@ func NewServiceAPI(config APIConfig) http.Handler {
 func (s *service) handler(rights Rights, f func(*http.Request, *Hub, http.Header) (int, any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		hub, err := s.authorize(r, rights)
+		hub, policy, err := s.authorize(r, rights)
 		status := 0
 		var body any
 		if err == nil {
-			status, body, err = f(r, hub, w.Header())
+			status, body, err = f(s.by(r, ActorPolicy, policy), hub, w.Header())
 		}
 		if err != nil {
 			s.writeError(w, r, err)
@@ -197,8 +209,9 @@ func (c *APIConfig) hubOf(r *http.Request) (*Hub, bool) {
 	return c.Cache.Hub(c.DefaultHub)
 }
 
-// authorize accepts a token of a shared access policy that has the rights.
-func (s *service) authorize(r *http.Request, rights Rights) (*Hub, error) {
+// authorize accepts a token of a shared access policy that has the rights, and
+// returns the hub and the name of the policy.
+func (s *service) authorize(r *http.Request, rights Rights) (_ *Hub, policyName string, _ error) {
 	unauthorized := func(why string) error {
 		// The peer is not told why; the log is.
 		s.log.Debug("registry request refused", "path", r.URL.Path, "reason", why)
@@ -206,29 +219,29 @@ func (s *service) authorize(r *http.Request, rights Rights) (*Hub, error) {
 	}
 	hub, ok := s.hubOf(r)
 	if !ok {
-		return nil, unauthorized("no hub of that name")
+		return nil, "", unauthorized("no hub of that name")
 	}
 	token, err := ParseToken(r.Header.Get("Authorization"))
 	if err != nil {
-		return nil, unauthorized("the token " + err.Error())
+		return nil, "", unauthorized("the token " + err.Error())
 	}
 	policy, ok := hub.Policy(token.Policy)
 	if !ok || token.Verify(policy.PrimaryKey, policy.SecondaryKey) < 0 {
-		return nil, unauthorized("unknown policy or wrong key")
+		return nil, "", unauthorized("unknown policy or wrong key")
 	}
 	host, path, _ := strings.Cut(token.Resource, "/")
 	path = "/" + strings.Trim(path, "/")
 	switch {
 	case !hub.Answers(host):
-		return nil, unauthorized("the token is for another host")
+		return nil, "", unauthorized("the token is for another host")
 	case path != "/" && path != r.URL.Path && !strings.HasPrefix(r.URL.Path, path+"/"):
-		return nil, unauthorized("the token is for another path")
+		return nil, "", unauthorized("the token is for another path")
 	case !s.Registry.now().Before(token.Expiry):
-		return nil, unauthorized("the token has expired")
+		return nil, "", unauthorized("the token has expired")
 	case !policy.Rights.Has(rights):
-		return nil, unauthorized("the policy lacks " + rights.String())
+		return nil, "", unauthorized("the policy lacks " + rights.String())
 	}
-	return hub, nil
+	return hub, policy.Name, nil
 }
 
 // json returns a device with its connection state.

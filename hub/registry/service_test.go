@@ -32,6 +32,7 @@ func serviceAPI(t *testing.T) *api {
 		Registry: r, Cache: cache,
 		Connection:       func(hub, device, module string) (bool, time.Time) { return device == "online", noon },
 		ConnectedDevices: func(string) int64 { return 7 },
+		Address:          func(r *http.Request) string { return strings.ReplaceAll(r.RemoteAddr, ".1:1234", ".XXX") },
 	})}
 	a.auth = a.token("iothubowner", "localhost", time.Hour)
 	return a

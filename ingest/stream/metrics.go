@@ -9,9 +9,9 @@ import (
 
 // publisherMetrics are the instruments of a Publisher.
 type publisherMetrics struct {
-	events, samples, messages, retries, refused, duplicates, found, spooled, dropped metric.Int64Counter
-	batch                                                                            metric.Int64Histogram
-	ack                                                                              metric.Float64Histogram
+	events, samples, changes, messages, retries, refused, duplicates, found, spooled, dropped metric.Int64Counter
+	batch                                                                                     metric.Int64Histogram
+	ack                                                                                       metric.Float64Histogram
 }
 
 func newPublisherMetrics(mp metric.MeterProvider, p *Publisher) (m publisherMetrics, err error) {
@@ -25,13 +25,14 @@ func newPublisherMetrics(mp metric.MeterProvider, p *Publisher) (m publisherMetr
 	}{
 		{&m.events, "hubscope.publisher.events", "{event}", "Events that the broker acknowledged."},
 		{&m.samples, "hubscope.publisher.samples", "{sample}", "Samples of metrics that the broker acknowledged."},
+		{&m.changes, "hubscope.publisher.changes", "{change}", "Changes for the audit that the broker acknowledged."},
 		{&m.messages, "hubscope.publisher.messages", "{message}", "Messages sent, repeats included."},
 		{&m.retries, "hubscope.publisher.retries", "{message}", "Messages whose acknowledgement did not come in time."},
 		{&m.refused, "hubscope.publisher.refused", "{message}", "Messages that the broker refused, such as by a full stream."},
 		{&m.duplicates, "hubscope.publisher.duplicates", "{message}", "Repeated messages that the broker had already."},
 		{&m.found, "hubscope.publisher.found", "{message}", "Messages in doubt that were found in the stream."},
 		{&m.spooled, "hubscope.publisher.spooled", "{message}", "Messages written to the spool."},
-		{&m.dropped, "hubscope.publisher.dropped", "{event}", "Events and samples dropped because memory and spool were full."},
+		{&m.dropped, "hubscope.publisher.dropped", "{event}", "Events, samples and changes dropped because memory and spool were full."},
 	} {
 		if *c.to, err = meter.Int64Counter(c.name, metric.WithUnit(c.unit), metric.WithDescription(c.doc)); err != nil {
 			return m, err

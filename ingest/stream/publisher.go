@@ -135,6 +135,7 @@ type Publisher struct {
 
 	mu      sync.Mutex
 	open    []batch // one a partition
+	changes batch   // open, too
 	ready   []batch
 	free    []*ingest.Batch
 	queued  int64 // bytes of open, ready and of window's messages without a segment
@@ -170,12 +171,13 @@ type Publisher struct {
 }
 
 // batch is a message that is not numbered yet: events that are not encoded
-// either, or samples that are.
+// either, or samples or changes that are.
 type batch struct {
 	partition int
-	events    *ingest.Batch // nil for samples, and while there is none
-	samples   []byte
-	count     int // of samples
+	events    *ingest.Batch // nil for others, and while there is none
+	media     string        // of others
+	encoded   []byte
+	count     int
 	created   time.Time
 	links     []trace.SpanContext
 }
@@ -183,7 +185,7 @@ type batch struct {
 // size is what the batch counts for in Publisher.queued.
 func (b *batch) size() int64 {
 	if b.events == nil {
-		return int64(len(b.samples))
+		return int64(len(b.encoded))
 	}
 	return int64(b.events.Size())
 }
@@ -264,9 +266,9 @@ func (p *Publisher) PublishMetrics(samples []ingest.Metric) {
 	if len(samples) == 0 {
 		return
 	}
-	b := batch{count: len(samples), created: time.Now()}
+	b := batch{media: ingest.ContentTypeMetrics, count: len(samples), created: time.Now()}
 	for i := range samples {
-		b.samples = ingest.AppendMetric(b.samples, &samples[i])
+		b.encoded = ingest.AppendMetric(b.encoded, &samples[i])
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -277,6 +279,32 @@ func (p *Publisher) PublishMetrics(samples []ingest.Metric) {
 	p.queued += b.size()
 	p.ready = append(p.ready, b)
 	p.kick()
+}
+
+// PublishChange takes a copy of what somebody has changed. Like Publish it never
+// blocks; those that come together share a message.
+func (p *Publisher) PublishChange(c *ingest.Change) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped || p.queued >= p.cfg.QueueBytes {
+		p.m.dropped.Add(context.Background(), 1)
+		p.log.Error("change is not recorded: no room", "hub", c.Hub, "operation", c.OperationName, "target", c.Target, "actor", c.Actor)
+		return
+	}
+	b := &p.changes
+	if b.count == 0 {
+		*b = batch{media: ingest.ContentTypeAudit, created: time.Now()}
+		p.kick() // to start the linger timer
+	}
+	before := b.size()
+	b.encoded = ingest.AppendChange(b.encoded, c)
+	b.count++
+	p.queued += b.size() - before
+	if b.count >= p.cfg.BatchEvents || b.size() >= int64(p.cfg.BatchBytes) {
+		p.ready = append(p.ready, *b)
+		*b = batch{}
+		p.kick()
+	}
 }
 
 // maxLinks bounds the traces that one message continues.
@@ -445,10 +473,9 @@ func (p *Publisher) step(ctx context.Context, now time.Time, draining bool) time
 func (p *Publisher) take(now time.Time, all bool) time.Duration {
 	next := time.Second
 	p.mu.Lock()
-	for i := range p.open {
-		b := &p.open[i]
-		if b.events == nil {
-			continue
+	cut := func(b *batch) {
+		if b.events == nil && b.count == 0 {
+			return
 		}
 		if age := now.Sub(b.created); all || age >= p.cfg.Linger {
 			p.ready = append(p.ready, *b)
@@ -457,6 +484,10 @@ func (p *Publisher) take(now time.Time, all bool) time.Duration {
 			next = min(next, p.cfg.Linger-age)
 		}
 	}
+	for i := range p.open {
+		cut(&p.open[i])
+	}
+	cut(&p.changes)
 	ready := p.ready
 	p.ready = nil
 	p.mu.Unlock()
@@ -472,9 +503,9 @@ func (p *Publisher) message(b batch) *message {
 	m := &message{
 		id:      p.cfg.Node + "/" + p.epoch + "/" + strconv.FormatUint(p.counter, 10),
 		subject: eventsSubject + "." + strconv.Itoa(b.partition) + "." + token(p.cfg.Node),
-		media:   ingest.ContentTypeMetrics, events: b.count, created: b.created,
+		media:   b.media, events: b.count, created: b.created,
 	}
-	body := b.samples
+	body := b.encoded
 	if b.events != nil {
 		m.media, m.events = ingest.ContentTypeBatch, b.events.Len()
 		p.encoded = b.events.AppendTo(p.encoded[:0])
@@ -587,11 +618,14 @@ func (p *Publisher) stored(m *message) {
 	p.remove(m)
 	p.spoolAcked(m)
 	p.acked += int64(m.events)
-	if m.media == ingest.ContentTypeMetrics {
-		p.m.samples.Add(context.Background(), int64(m.events))
-	} else {
-		p.m.events.Add(context.Background(), int64(m.events))
+	counter := p.m.events
+	switch m.media {
+	case ingest.ContentTypeMetrics:
+		counter = p.m.samples
+	case ingest.ContentTypeAudit:
+		counter = p.m.changes
 	}
+	counter.Add(context.Background(), int64(m.events))
 	m.body = nil
 }
 
