@@ -4,6 +4,7 @@
 
 import type { Func, Problem, Schema } from "./api"
 import { find } from "./dom"
+import { Kusto } from "./kusto"
 
 // Backend is one of the two editors. Offsets are in UTF-16 units.
 export interface Backend {
@@ -33,23 +34,26 @@ export interface Part {
 export class Editor {
   private backend: Backend
   private known: { schema: Schema; functions: Func[] } | undefined
+  private readonly kusto: Kusto | undefined
 
   constructor(private readonly events: EditorEvents) {
     this.backend = textArea(find<HTMLTextAreaElement>("text"), events)
+    if (window.kustoWorker) this.kusto = new Kusto(window.kustoWorker)
   }
 
   // upgrade brings Monaco in. It says whether that worked.
   async upgrade(): Promise<boolean> {
     try {
-      // The worker is the biggest part: it comes while Monaco does.
-      const worker = new Worker(new URL(KUSTO_WORKER, import.meta.url), { type: "module", name: "kusto" })
+      if (!this.kusto) return false
       const { createMonaco } = await import("./monaco")
+      performance.mark("monaco loaded")
       const old = this.backend
       const area = find<HTMLTextAreaElement>("text")
       const focused = document.activeElement === area
       const [start, end] = old.selection()
-      this.backend = createMonaco(find("editor"), old.text(), this.events, worker)
+      this.backend = createMonaco(find("editor"), old.text(), this.events, this.kusto)
       area.remove()
+      performance.mark("editor made")
       this.backend.select(start, end)
       if (focused) this.backend.focus()
       this.events.changed()
@@ -96,6 +100,8 @@ export class Editor {
 
   async complete(schema: Schema, functions: Func[]): Promise<void> {
     this.known = { schema, functions }
+    // Ahead of any question, which wait their turn.
+    void this.kusto?.ask("schema", schema).then(() => performance.mark("schema known"))
     await this.backend.complete?.(schema, functions)
   }
 

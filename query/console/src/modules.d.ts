@@ -5,7 +5,8 @@ declare module "monaco-editor/esm/vs/editor/editor.api.js" {
 }
 declare module "monaco-editor/esm/vs/editor/*"
 declare module "monaco-editor/esm/vs/base/browser/ui/codicons/codiconStyles.js"
-declare module "@kusto/monaco-kusto/release/esm/kusto.worker"
+declare module "@kusto/language-service-next/bridge.min"
+declare module "@kusto/language-service-next/Kusto.Language.Bridge.min"
 declare module "*.css"
 
 declare module "@kusto/monaco-kusto/release/esm/languageServiceManager/kustoMonarchLanguageDefinition" {
@@ -13,5 +14,13 @@ declare module "@kusto/monaco-kusto/release/esm/languageServiceManager/kustoMona
   export const KustoLanguageDefinition: languages.IMonarchLanguage
 }
 
-// The name of the worker's file, put in by build.mjs.
-declare const KUSTO_WORKER: string
+// What each operator of KQL does, by its name; made by build.mjs.
+declare module "operators" {
+  const texts: Record<string, string>
+  export default texts
+}
+
+// early.js makes it; the name of its file is put in by build.mjs.
+interface Window {
+  kustoWorker?: Worker
+}

@@ -20,32 +20,17 @@ import "monaco-editor/esm/vs/editor/contrib/toggleTabFocusMode/browser/toggleTab
 import "monaco-editor/esm/vs/editor/contrib/wordOperations/browser/wordOperations.js"
 import "monaco-editor/esm/vs/base/browser/ui/codicons/codiconStyles.js"
 import * as monaco from "monaco-editor/esm/vs/editor/editor.api.js"
-import { CompletionAdapter, DocumentFormatAdapter, HoverAdapter } from "@kusto/monaco-kusto/release/esm/languageFeatures"
 import { KustoLanguageDefinition } from "@kusto/monaco-kusto/release/esm/languageServiceManager/kustoMonarchLanguageDefinition"
-import { WorkerManager } from "@kusto/monaco-kusto/release/esm/workerManager"
+import operators from "operators"
 import type { Func, Problem, Schema } from "./api"
 import { offset, type Backend, type EditorEvents } from "./editor"
+import type { Completion, Kusto } from "./kusto"
+import { kindOf } from "./shape"
 
 const language = "kusto"
 
-const settings = {
-  includeControlCommands: false,
-  newlineAfterPipe: true,
-  openSuggestionDialogAfterPreviousSuggestionAccepted: true,
-  useIntellisenseV2: true,
-  useSemanticColorization: true,
-  useTokenColorization: true,
-  enableHover: true,
-  formatter: { indentationSize: 4, pipeOperatorStyle: "Smart" as const },
-  completionOptions: { includeExtendedSyntax: false },
-}
-
-// client are the calls into the worker that are used here.
-type Client = Awaited<ReturnType<WorkerManager["getLanguageServiceWorker"]>>
-
-// Colours of what only the schema can tell, by the service's kinds of
-// classification.
-const meanings: Record<number, string> = { 7: "column", 8: "table", 11: "variable", 12: "variable" }
+// Colours of what only the schema can tell, by the service's kinds.
+const meanings: Record<string, string> = { Column: "column", Table: "table", Parameter: "variable", Variable: "variable" }
 
 function defineThemes(): void {
   const theme = (base: "vs" | "vs-dark", rules: Record<string, string>, colors: Record<string, string>) => ({
@@ -76,10 +61,8 @@ function theme(): string {
   return document.documentElement.dataset["theme"] === "dark" ? "hubscope-dark" : "hubscope-light"
 }
 
-// createMonaco puts the editor into place. The worker is the language service's.
-export function createMonaco(place: HTMLElement, text: string, events: EditorEvents, worker: Worker): Backend {
-  // Nothing else asks Monaco for a worker: see the options of the editor.
-  ;(self as unknown as { MonacoEnvironment: object }).MonacoEnvironment = { getWorker: () => worker }
+// createMonaco puts the editor into place.
+export function createMonaco(place: HTMLElement, text: string, events: EditorEvents, kusto: Kusto): Backend {
   monaco.languages.register({ id: language })
   monaco.languages.setMonarchTokensProvider(language, KustoLanguageDefinition)
   monaco.languages.setLanguageConfiguration(language, {
@@ -101,6 +84,8 @@ export function createMonaco(place: HTMLElement, text: string, events: EditorEve
   defineThemes()
 
   const model = monaco.editor.createModel(text, language, monaco.Uri.parse("inmemory://hubscope/query.kql"))
+  // The service counts in the same text.
+  model.setEOL(monaco.editor.EndOfLineSequence.LF)
   const editor = monaco.editor.create(place, {
     model,
     theme: theme(),
@@ -140,12 +125,8 @@ export function createMonaco(place: HTMLElement, text: string, events: EditorEve
   model.onDidChangeContent(() => events.changed())
   editor.onDidChangeCursorSelection(() => events.moved())
 
-  const change = () => ({ dispose: () => undefined })
-  const manager = new WorkerManager(monaco, { languageSettings: settings, onDidChange: change, setLanguageSettings: () => undefined, setMaximumWorkerIdleTime: () => undefined, getWorkerMaxIdleTime: () => 0 } as never)
-  const client = (uri: monaco.Uri): Promise<Client> => manager.getLanguageServiceWorker(uri)
-
   const editorWithText = {
-    text: () => model.getValue(monaco.editor.EndOfLinePreference.LF),
+    text: () => model.getValue(),
     setText(text: string) {
       editor.pushUndoStop()
       editor.executeEdits("hubscope", [{ range: model.getFullModelRange(), text }])
@@ -191,9 +172,8 @@ export function createMonaco(place: HTMLElement, text: string, events: EditorEve
       )
     },
     async complete(schema: Schema, functions: Func[]) {
-      await useSchema(await client(model.uri), schema)
-      registerFeatures(client, schema, functions)
-      const colour = colours(editor, model, client)
+      registerFeatures(kusto, schema, functions)
+      const colour = colours(editor, model, kusto)
       let timer = 0
       model.onDidChangeContent(() => {
         clearTimeout(timer)
@@ -201,100 +181,98 @@ export function createMonaco(place: HTMLElement, text: string, events: EditorEve
       })
       await colour()
       place.dataset["complete"] = "yes"
+      performance.mark("completion ready")
     },
   }
   return editorWithText
 }
 
-// useSchema tells the language service our tables.
-async function useSchema(client: Client, schema: Schema): Promise<void> {
-  const database = {
-    name: schema.database,
-    majorVersion: 1,
-    minorVersion: 0,
-    functions: [],
-    entityGroups: [],
-    tables: schema.tables.map((t) => ({
-      name: t.name,
-      entityType: "Table" as const,
-      docstring: t.doc ?? "",
-      columns: t.columns.map((c) => ({ name: c.name, type: c.type, docstring: c.doc ?? "" })),
-    })),
-  }
-  await client.setSchema({ clusterType: "Engine", cluster: { connectionString: location.origin, databases: [database] }, database })
-}
-
 // types are written like functions: datetime(2026-01-01).
 const types = new Set(["bool", "boolean", "datetime", "date", "decimal", "double", "dynamic", "guid", "int", "long", "real", "string", "time", "timespan", "uniqueid", "uuid"])
+
+// undrawn are charts that are drawn as others.
+const undrawn = new Set(["ladderchart", "pivotchart", "timepivot"])
 
 // plainText takes links and marks out of Markdown.
 function plainText(markdown: string): string {
   return markdown.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").replace(/[#>*_]/g, "").trim()
 }
 
-function registerFeatures(client: (uri: monaco.Uri) => Promise<Client>, schema: Schema, functions: Func[]): void {
+function registerFeatures(kusto: Kusto, schema: Schema, functions: Func[]): void {
   const columns = new Map<string, { type: string; doc: string }>()
   for (const table of schema.tables) for (const c of table.columns) if (!columns.has(c.name)) columns.set(c.name, { type: c.type, doc: c.doc ?? "" })
   const tables = new Map(schema.tables.map((t) => [t.name, t.doc ?? ""]))
   const known = new Map(functions.map((f) => [f.name, f]))
   const usage = (fn: Func) => "```\n" + fn.signatures.map((sig) => fn.name + sig).join("\n") + "\n```"
   const kinds = monaco.languages.CompletionItemKind
+  const textOf = (model: monaco.editor.ITextModel) => model.getValue()
 
   // Microsoft's service knows more functions than hubscope has: those are left
-  // out. What is left gets our own words, columns first. The service calls
-  // columns functions and functions fields.
-  const ours = (s: monaco.languages.CompletionItem): boolean => {
-    const label = typeof s.label === "string" ? s.label : s.label.label
-    const call = /^(\w+)\(/.exec(label)?.[1]
-    const fn = known.get(call ?? label)
-    const column = columns.get(label)
-    const table = tables.get(label)
-    let group: number
-    if (s.kind === kinds.Function) {
-      group = 0
-      s.kind = kinds.Field
-      s.detail = column?.type ?? ""
-      s.documentation = column?.doc ?? ""
-    } else if (s.kind === kinds.Variable) {
-      group = 1
-    } else if (table !== undefined && s.kind === kinds.Class) {
-      group = 2
-      s.kind = kinds.Struct
-      s.detail = "table"
-      s.documentation = table
-    } else if (s.kind === kinds.Field && fn) {
-      group = 4
-      s.kind = kinds.Function
-      s.detail = fn.group
-      s.documentation = { value: usage(fn) + "\n" + (fn.doc ?? "") }
-    } else if (s.kind === kinds.Field && call !== undefined && !types.has(call)) {
-      return false
-    } else {
-      // Words are operators and the like; brackets and literals come last.
-      group = /^[\w-]+$/.test(label) ? 3 : 5
-      s.kind = kinds.Keyword
-      // The first paragraph is enough; the rest has links that lead out.
-      const text = typeof s.documentation === "object" ? s.documentation.value : ""
-      s.documentation = { value: plainText(text.split(/\n\s*\n/)[0] ?? "") }
-      s.detail = ""
+  // out. What is left gets our own words, columns first.
+  type Words = Pick<monaco.languages.CompletionItem, "kind" | "detail"> & { group: number; documentation: string }
+  const ours = (c: Completion): Words | undefined => {
+    const call = /^(\w+)\(/.exec(c.label)?.[1]
+    const fn = known.get(call ?? c.label)
+    const column = columns.get(c.label)
+    const table = tables.get(c.label)
+    switch (c.kind) {
+      case "Column":
+        return { group: 0, kind: kinds.Field, detail: column?.type ?? "", documentation: column?.doc ?? "" }
+      case "Variable":
+      case "Parameter":
+        return { group: 1, kind: kinds.Variable, detail: "", documentation: "" }
+      case "Table":
+        if (table === undefined) break
+        return { group: 2, kind: kinds.Struct, detail: "table", documentation: table }
+      case "AggregateFunction":
+      case "BuiltInFunction":
+      case "LocalFunction":
+      case "DatabaseFunction":
+        if (fn) return { group: 4, kind: kinds.Function, detail: fn.group, documentation: usage(fn) + "\n" + (fn.doc ?? "") }
+        if (c.kind === "LocalFunction") return { group: 1, kind: kinds.Function, detail: "", documentation: "" }
+        if (call !== undefined && !types.has(call)) return undefined
+        break
+      case "RenderChart":
+        if (kindOf(c.label) === undefined || undrawn.has(c.label)) return undefined
     }
-    s.sortText = group + (s.sortText ?? "")
-    if (s.insertText.endsWith(" ")) s.command = { id: "editor.action.triggerSuggest", title: "Suggest" }
-    return true
+    if (fn) return { group: 4, kind: kinds.Function, detail: fn.group, documentation: usage(fn) + "\n" + (fn.doc ?? "") }
+    if (call !== undefined && !types.has(call)) return undefined
+    // Words are operators and the like; brackets and literals come last.
+    return { group: /^[\w-]+$/.test(c.label) ? 3 : 5, kind: kinds.Keyword, detail: "", documentation: c.kind === "QueryPrefix" ? plainText(operators[c.label] ?? "") : "" }
   }
 
-  const adapter = new CompletionAdapter(client as never, settings)
   monaco.languages.registerCompletionItemProvider(language, {
-    triggerCharacters: adapter.triggerCharacters,
-    async provideCompletionItems(model, position, context, token) {
-      const list = await adapter.provideCompletionItems(model, position, context, token)
-      return list && { ...list, suggestions: list.suggestions.filter(ours) }
+    triggerCharacters: [" ", ".", "("],
+    async provideCompletionItems(model, position) {
+      const found = await kusto.ask("complete", textOf(model), model.getOffsetAt(position))
+      if (!found || model.isDisposed()) return undefined
+      const range = monaco.Range.fromPositions(model.getPositionAt(found.start), model.getPositionAt(found.start + found.length))
+      const suggestions: monaco.languages.CompletionItem[] = []
+      for (const [i, c] of found.items.entries()) {
+        const words = ours(c)
+        if (!words) continue
+        // Names of one word come before those of several.
+        const rank = c.label.split("_").filter((part) => part !== "").length * found.items.length + i
+        suggestions.push({
+          range,
+          label: c.label,
+          // Case does not matter to the first letter.
+          filterText: c.match.charAt(0).toLowerCase() + c.match.slice(1),
+          sortText: words.group + String(rank).padStart(5, "0"),
+          insertText: c.after === "" ? c.text : c.text.replaceAll(/[\\$}]/g, "\\$&") + "$0" + c.after.replaceAll(/[\\$}]/g, "\\$&"),
+          ...(c.after !== "" && { insertTextRules: monaco.languages.CompletionItemInsertTextRule.InsertAsSnippet }),
+          kind: words.kind,
+          detail: words.detail ?? "",
+          documentation: { value: words.documentation },
+          ...(c.text.endsWith(" ") && { command: { id: "editor.action.triggerSuggest", title: "Suggest" } }),
+        })
+      }
+      return { suggestions }
     },
   })
 
-  const hover = new HoverAdapter(client as never)
   monaco.languages.registerHoverProvider(language, {
-    async provideHover(model, position, token) {
+    async provideHover(model, position) {
       const word = model.getWordAtPosition(position)
       const fn = word && known.get(word.word)
       if (word && fn && model.getLineContent(position.lineNumber)[word.endColumn - 1] === "(") {
@@ -303,22 +281,28 @@ function registerFeatures(client: (uri: monaco.Uri) => Promise<Client>, schema: 
           contents: [{ value: usage(fn) }, { value: fn.doc ?? "" }],
         }
       }
-      return hover.provideHover(model, position, token)
+      const texts = await kusto.ask("hover", textOf(model), model.getOffsetAt(position))
+      return texts.length > 0 ? { contents: texts.map((value) => ({ value })) } : undefined
     },
   })
-  monaco.languages.registerDocumentFormattingEditProvider(language, new DocumentFormatAdapter(client as never) as never)
+
+  monaco.languages.registerDocumentFormattingEditProvider(language, {
+    async provideDocumentFormattingEdits(model) {
+      const edits = await kusto.ask("format", textOf(model))
+      return edits.map((e) => ({ range: monaco.Range.fromPositions(model.getPositionAt(e.start), model.getPositionAt(e.start + e.length)), text: e.text }))
+    },
+  })
 }
 
 // colours marks columns, tables and variables, which only the schema can tell.
-function colours(editor: monaco.editor.IStandaloneCodeEditor, model: monaco.editor.ITextModel, client: (uri: monaco.Uri) => Promise<Client>): () => Promise<void> {
+function colours(editor: monaco.editor.IStandaloneCodeEditor, model: monaco.editor.ITextModel, kusto: Kusto): () => Promise<void> {
   const marks = editor.createDecorationsCollection()
   return async () => {
     const version = model.getVersionId()
-    const blocks = await (await client(model.uri)).doColorization(model.uri.toString(), [])
-    if (!blocks || model.isDisposed() || model.getVersionId() !== version) return
+    const list = await kusto.ask("colour", model.getValue())
+    if (model.isDisposed() || model.getVersionId() !== version) return
     marks.set(
-      blocks
-        .flatMap((b) => b.classifications)
+      list
         .filter((c) => meanings[c.kind] !== undefined)
         .map((c) => ({
           range: monaco.Range.fromPositions(model.getPositionAt(c.start), model.getPositionAt(c.start + c.length)),
