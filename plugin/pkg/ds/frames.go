@@ -448,6 +448,9 @@ func labelsOf(columns []*column, row int) data.Labels {
 // there are none. The axis is the array of datetimes; without one, arrays with as
 // many values as the range has bins follow the bins.
 func (r *result) unpack(x *Expanded) (*result, error) {
+	if r.rows == 0 {
+		return r.unpackNothing(), nil
+	}
 	var axis *arrays
 	var values []*arrays
 	var labels []*column
@@ -511,6 +514,40 @@ func (r *result) unpack(x *Expanded) (*result, error) {
 		}
 	}
 	return long, nil
+}
+
+// unpackNothing is unpack of a result without rows, whose arrays are told by
+// their names: the axis is named like a time, or comes last. nil if there are no
+// two dynamic columns.
+func (r *result) unpackNothing() *result {
+	var arrays []*column
+	for _, c := range r.columns {
+		if c.typ == "dynamic" {
+			arrays = append(arrays, c)
+		}
+	}
+	if len(arrays) < 2 {
+		return nil
+	}
+	axis := arrays[len(arrays)-1]
+	for _, name := range timeNames {
+		if i := slices.IndexFunc(arrays, func(c *column) bool { return strings.EqualFold(c.name, name) }); i >= 0 {
+			axis = arrays[i]
+			break
+		}
+	}
+	long := &result{}
+	for _, c := range r.columns {
+		typ := "string"
+		switch {
+		case c == axis:
+			typ = "datetime"
+		case c.typ == "dynamic":
+			typ = "real"
+		}
+		long.columns = append(long.columns, &column{name: c.name, typ: typ})
+	}
+	return long
 }
 
 // arrays are the arrays of a dynamic column, by row.
@@ -794,8 +831,8 @@ var units = []struct {
 	{regexp.MustCompile(`Micros(_\d+)*$|Microseconds(_\d+)*$`), "µs"},
 	{regexp.MustCompile(`Seconds(_\d+)*$`), "s"},
 	{regexp.MustCompile(`BytesPerSecond(_\d+)*$`), "Bps"},
-	{regexp.MustCompile(`(^|_)Bytes|Bytes(_\d+)*$`), "bytes"},
-	{regexp.MustCompile(`(^|_)(Share|Percent)|(Share|Percent)(_\d+)*$`), "percent"},
+	{regexp.MustCompile(`(^|_)Bytes([A-Z_]|$)|Bytes(_\d+)*$`), "bytes"},
+	{regexp.MustCompile(`(^|_)(Share|Percent)([A-Z_]|$)|(Share|Percent)(_\d+)*$`), "percent"},
 	{regexp.MustCompile(`Days(_\d+)*$`), "d"},
 }
 
