@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"plugin/pkg/ds":    {"query/api", "query/kql"}, // kql: macros and variables are replaced by tokens
 	"plugin/host":      {},
 	// Data with tests, and no code.
+	"dashboards":       {},
 	"dashboards/rules": {},
 	"deploy/grafana":   {},
 	"deploy/compose":   {},
