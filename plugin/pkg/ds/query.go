@@ -34,7 +34,7 @@ const fromExpression = "X-Grafana-From-Expr"
 func (d *Datasource) QueryData(ctx context.Context, req *backend.QueryDataRequest) (*backend.QueryDataResponse, error) {
 	ctx = d.authorize(ctx, req.GetHTTPHeaders())
 	header := func(name string) bool { return req.Headers[name] != "" || req.GetHTTPHeader(name) != "" }
-	from := origin{alert: header(backend.FromAlertHeaderName), expression: header(fromExpression), org: req.PluginContext.OrgID}
+	from := origin{alert: header(backend.FromAlertHeaderName), expression: header(fromExpression)}
 	answer := backend.NewQueryDataResponse()
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -56,7 +56,6 @@ func (d *Datasource) QueryData(ctx context.Context, req *backend.QueryDataReques
 // origin says what part of Grafana asks.
 type origin struct {
 	alert, expression bool
-	org               int64
 }
 
 // respond answers one query. It does not panic.
@@ -85,7 +84,7 @@ func (d *Datasource) respond(ctx context.Context, q backend.DataQuery, from orig
 	if keep < 0 {
 		r, err = run(ctx)
 	} else {
-		r, cached, err = d.cache.get(ctx, d.cacheKey(ctx, from, req), keep, run)
+		r, cached, err = d.cache.get(ctx, d.cacheKey(ctx, req), keep, run)
 	}
 	if err != nil {
 		return d.failed(ctx, err, x)
@@ -156,12 +155,11 @@ func (d *Datasource) request(m Model, x *Expanded) (api.QueryRequest, []data.Not
 }
 
 // cacheKey names a request and who makes it.
-func (d *Datasource) cacheKey(ctx context.Context, from origin, req api.QueryRequest) string {
+func (d *Datasource) cacheKey(ctx context.Context, req api.QueryRequest) string {
 	b, err := json.Marshal(struct {
 		Scope string
-		Org   int64
 		api.QueryRequest
-	}{d.cacheScope(ctx), from.org, req})
+	}{d.cacheScope(ctx), req})
 	if err != nil {
 		panic("encode " + err.Error()) // of texts and numbers
 	}

@@ -1,10 +1,12 @@
 package ds
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -12,8 +14,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	driver "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
@@ -264,12 +268,8 @@ func TestQueryDataFails(t *testing.T) {
 		{"no time", "Connections | count", []string{asSeries}, 400, "need a datetime column, and the result has Count: long"},
 		{"no number", "Connections | project TimeGenerated, Hub", []string{asSeries}, 400, "need a number column"},
 		{"no time for logs", "Connections | count", []string{asLogs}, 400, "need a datetime column"},
-		{"runtime", "print toscalar(range x from 1 to 2 step 1)", nil, 0, ""},
 	}
 	for _, tt := range tests {
-		if tt.status == 0 {
-			continue
-		}
 		t.Run(tt.name, func(t *testing.T) {
 			good := panel("B", "print x=1")
 			res := ask(t, d, nil, panel("A", tt.kql, tt.fields...), good)
@@ -281,5 +281,435 @@ func TestQueryDataFails(t *testing.T) {
 				t.Errorf("the other query: %v", res["B"].Error)
 			}
 		})
+	}
+}
+
+// TestQueryDataAlert: alert rules have no variables and no cache, take bins of at
+// least a minute, and get numbers or series, never long.
+func TestQueryDataAlert(t *testing.T) {
+	d := newSource(t, service(t, nil), "")
+	rule := func(kql string, fields ...string) backend.DataQuery {
+		q := panel("A", kql, fields...)
+		q.Interval, q.MaxDataPoints = time.Second, 43200
+		return q
+	}
+	for _, headers := range []map[string]string{alert, {"http_FromAlert": "true"}} {
+		f := one(t, d, headers, rule("Connections | where $__timeFilter() and TlsVersion == '1.0' | summarize Connections=count(), LastSeen=max(TimeGenerated) by DeviceId, Hub"))[0]
+		if f.Meta.Type != data.FrameTypeNumericLong || len(f.Fields) != 3 || f.Rows() != 2 {
+			t.Errorf("%v: %s with %d fields", headers, f.Meta.Type, len(f.Fields))
+		}
+	}
+	if f := one(t, d, alert, rule("Connections | where $__timeFilter() | where Hub == 'none' | summarize n=count() by Hub"))[0]; f.Meta.Type != data.FrameTypeNumericLong || len(f.Fields) > 0 {
+		t.Errorf("no rows: %s with %d fields", f.Meta.Type, len(f.Fields))
+	}
+	q := rule("Connections | where $__timeFilter() | summarize n=count() by bin(TimeGenerated, $__timeInterval), Hub", asSeries)
+	q.TimeRange.To = hours.From.Add(time.Hour)
+	for range 2 {
+		frames := one(t, d, alert, q)
+		if len(frames) != 2 || frames[0].Meta.Type != data.FrameTypeTimeSeriesMulti || frames[0].Rows() != 60 || frames[0].Meta.Custom.(custom).Cached {
+			t.Errorf("%d frames, %s with %d rows, %+v", len(frames), frames[0].Meta.Type, frames[0].Rows(), frames[0].Meta.Custom)
+		}
+	}
+	if f := one(t, d, alert, rule("Connections | where Hub == 'none' | summarize n=count() by bin(TimeGenerated, 1h), Hub", asSeries))[0]; f.Meta.Type != data.FrameTypeTimeSeriesMulti || len(f.Fields) > 0 {
+		t.Errorf("no rows: %s with %d fields", f.Meta.Type, len(f.Fields))
+	}
+	r := ask(t, d, alert, rule("Connections | where Hub == $hub | count"))["A"]
+	if r.ErrorSource != backend.ErrorSourceDownstream || r.Status != 400 || !strings.Contains(r.Error.Error(), "alert rules have no dashboard variables") {
+		t.Errorf("%d %s %v", r.Status, r.ErrorSource, r.Error)
+	}
+}
+
+func TestQueryDataMakeSeries(t *testing.T) {
+	d := newSource(t, service(t, nil), "")
+	for _, by := range []string{"Hub", "Hub, TlsVersion"} {
+		frames := one(t, d, nil, panel("A", "Connections | where $__timeFilter() | make-series n=count() default=0 on TimeGenerated from $__timeFrom to $__timeTo step $__timeInterval by "+by, asSeries))
+		if want := map[string]int{"Hub": 2, "Hub, TlsVersion": 6}[by]; len(frames) != want {
+			t.Fatalf("by %s: %d frames", by, len(frames))
+		}
+		f := frames[0]
+		sum := 0.0
+		for i := range f.Rows() {
+			n, _ := f.Fields[1].FloatAt(i)
+			sum += n
+		}
+		if at, _ := f.Fields[0].ConcreteAt(0); f.Rows() != 72 || !at.(time.Time).Equal(hours.From) || f.Fields[1].Labels["Hub"] != "office" || by == "Hub" && sum != storedEvents/2 {
+			t.Errorf("by %s: %d rows from %v, %v, sum %v", by, f.Rows(), at, f.Fields[1].Labels, sum)
+		}
+	}
+	frames := one(t, d, nil, panel("A", "Connections | where Hub == 'none' | make-series n=count() on TimeGenerated from $__timeFrom to $__timeTo step $__timeInterval by Hub", asSeries))
+	if len(frames) != 1 || frames[0].Meta.Type != data.FrameTypeTimeSeriesMulti || frames[0].Rows() != 0 {
+		t.Errorf("no rows: %d frames, %s", len(frames), frames[0].Meta.Type)
+	}
+}
+
+func TestQueryDataLogs(t *testing.T) {
+	d := newSource(t, service(t, nil), "")
+	q := panel("A", "Connections | where $__timeFilter() | top 50 by TimeGenerated desc", asLogs)
+	f := one(t, d, nil, q)[0]
+	if f.Meta.Type != data.FrameTypeLogLines || f.Meta.PreferredVisualization != data.VisTypeLogs || f.Rows() != 50 {
+		t.Fatalf("%s with %d rows", f.Meta.Type, f.Rows())
+	}
+	ids := map[any]bool{}
+	id, _ := f.FieldByName("id")
+	labels, _ := f.FieldByName("labels")
+	for i := range f.Rows() {
+		ids[id.At(i)] = true
+		var of map[string]string
+		if err := json.Unmarshal(labels.At(i).(json.RawMessage), &of); err != nil || of["DeviceId"] == "" || of["TimeGenerated"] != "" {
+			t.Fatalf("labels %s: %v", labels.At(i), err)
+		}
+	}
+	if len(ids) != 50 {
+		t.Errorf("%d ids", len(ids))
+	}
+}
+
+// TestQueryDataVariables: values reach the engine as values.
+func TestQueryDataVariables(t *testing.T) {
+	d := newSource(t, service(t, nil), "")
+	with := func(values string) string { return `"variables":{"hub":{"values":` + values + `,"multi":true}}` }
+	const kql = "Connections | where $__timeFilter() and $__contains(Hub, $hub) | count"
+	for values, want := range map[string]int64{`["plant"]`: 1800, `["plant","office"]`: 3600, `[]`: 3600, `["x\") or true //"]`: 0, `["\"", "\\", "plant"]`: 1800} {
+		if n, _ := one(t, d, nil, panel("A", kql, with(values)))[0].Fields[0].ConcreteAt(0); n != want {
+			t.Errorf("%s: want %d, got %v", values, want, n)
+		}
+	}
+	for _, value := range hostile {
+		if !utf8.ValidString(value) || value == all {
+			continue
+		}
+		b, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := one(t, d, nil, panel("A", `print a=$hub, b='${hub}', c=@"[[hub]]"`, with("["+string(b)+"]")))[0]
+		for i := range f.Fields {
+			if got := f.Fields[i].At(0); got != value {
+				t.Errorf("%q reached the engine as %q", value, got)
+			}
+		}
+	}
+}
+
+func TestQueryDataFilters(t *testing.T) {
+	d := newSource(t, service(t, nil), "")
+	const filters = `"adHocFilters":[{"key":"Hub","operator":"=","value":"plant"},{"key":"TlsVersion","operator":"=|","value":"1.0","values":["1.0","1.3"]}]`
+	for _, kql := range []string{"Connections | where $__timeFilter() | count", "Connections | where $__adhocFilters | count"} {
+		f := one(t, d, nil, panel("A", kql, filters))[0]
+		if n, _ := f.Fields[0].ConcreteAt(0); n != int64(1080) {
+			t.Errorf("%s: %v", kql, n)
+		}
+		told := strings.Contains(fmt.Sprint(f.Meta.Notices), "ad hoc filters")
+		if told != !strings.Contains(kql, "$__adhoc") {
+			t.Errorf("%s: notices %+v", kql, f.Meta.Notices)
+		}
+	}
+	f := one(t, d, nil, panel("A", "print x=1", filters))[0]
+	if !strings.Contains(fmt.Sprint(f.Meta.Notices), "no place") {
+		t.Errorf("notices %+v", f.Meta.Notices)
+	}
+	for _, op := range []string{"=", "!=", "=|", "!=|", "=~", "!~", "<", ">"} {
+		one(t, d, nil, panel("A", "Connections | take 1", fmt.Sprintf(`"adHocFilters":[{"key":"TlsVersion","operator":%q,"value":"1.2"}]`, op)))
+	}
+}
+
+func TestQueryDataRowLimit(t *testing.T) {
+	d := newSource(t, service(t, nil), `{"defaultRowLimit":100,"maxRowLimit":200}`)
+	for _, tt := range []struct {
+		kql       string
+		limit     string
+		rows      int
+		truncated bool
+		told      string
+	}{
+		{"Connections", `"rowLimit":0`, 100, true, "only the first 100 rows"},
+		{"Connections", `"rowLimit":150`, 150, true, "only the first 150 rows"},
+		{"Connections", `"rowLimit":5000`, 200, true, "above that of the data source"},
+		{"Connections | take 10", `"rowLimit":50`, 10, false, ""},
+	} {
+		f := one(t, d, nil, panel("A", tt.kql+" | where $__timeFilter()", tt.limit))[0]
+		if f.Rows() != tt.rows || f.Meta.Custom.(custom).Truncated != tt.truncated || !strings.Contains(fmt.Sprint(f.Meta.Notices), tt.told) || tt.told == "" && len(f.Meta.Notices) > 0 {
+			t.Errorf("%s %s: %d rows, %+v", tt.kql, tt.limit, f.Rows(), f.Meta.Notices)
+		}
+	}
+}
+
+// TestQueryDataCache: refreshes within a bin are answered once.
+func TestQueryDataCache(t *testing.T) {
+	var asked atomic.Int64
+	counting := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			next.ServeHTTP(w, r)
+		})
+	}
+	url := service(t, counting)
+	const kql = "Connections | where $__timeFilter() | summarize n=count() by bin(TimeGenerated, $__timeInterval)"
+	moved := func(q backend.DataQuery, by time.Duration) backend.DataQuery {
+		q.TimeRange.From, q.TimeRange.To = q.TimeRange.From.Add(by), q.TimeRange.To.Add(by)
+		return q
+	}
+	q := panel("A", kql, asSeries)
+	steps := []struct {
+		name    string
+		source  string
+		headers map[string]string
+		query   backend.DataQuery
+		asks    int64
+	}{
+		{"first", "", nil, moved(q, time.Second), 1},
+		{"within the bin", "", nil, moved(q, time.Minute), 0},
+		{"the next bin", "", nil, moved(q, 5*time.Minute+time.Second), 1},
+		{"an alert rule", "", alert, moved(q, 5*time.Minute+time.Second), 1},
+		{"as a table", "", nil, func() backend.DataQuery {
+			q := moved(panel("A", kql), 5*time.Minute+time.Second)
+			return q
+		}(), 0},
+		{"another limit", "", nil, moved(panel("A", kql, asSeries, `"rowLimit":7`), 5*time.Minute+time.Second), 1},
+		{"without bins", "", nil, panel("A", "Connections | count"), 1},
+		{"without bins again", "", nil, panel("A", "Connections | count"), 1},
+		{"kept by the setting", `{"cacheSeconds":60}`, nil, panel("A", "Connections | count"), 1},
+		{"kept by the setting again", `{"cacheSeconds":60}`, nil, panel("A", "Connections | count"), 0},
+		{"off", `{"cacheSeconds":-1}`, nil, q, 1},
+		{"off again", `{"cacheSeconds":-1}`, nil, q, 1},
+		{"anna", `{"keepCookies":["session"]}`, map[string]string{"Cookie": "session=anna"}, q, 1},
+		{"bert", `{"keepCookies":["session"]}`, map[string]string{"Cookie": "session=bert"}, q, 1},
+		{"anna again", `{"keepCookies":["session"]}`, map[string]string{"Cookie": "session=anna"}, q, 0},
+		{"anna's token", `{"oauthPassThru":true}`, map[string]string{"Authorization": "Bearer a"}, q, 1},
+		{"bert's token", `{"oauthPassThru":true}`, map[string]string{"Authorization": "Bearer b"}, q, 1},
+		{"anna's token again", `{"oauthPassThru":true}`, map[string]string{"Authorization": "Bearer a"}, q, 0},
+	}
+	sources := map[string]*Datasource{}
+	for _, s := range steps {
+		if sources[s.source] == nil {
+			sources[s.source] = newSource(t, url, s.source)
+		}
+		before := asked.Load()
+		frames := one(t, sources[s.source], s.headers, s.query)
+		if got := asked.Load() - before; got != s.asks {
+			t.Errorf("%s: want %d requests, got %d", s.name, s.asks, got)
+		}
+		if cached := frames[0].Meta.Custom.(custom).Cached; cached != (s.asks == 0) || cached != strings.Contains(fmt.Sprint(frames[0].Meta.Notices), "cache") {
+			t.Errorf("%s: cached %v, %+v", s.name, cached, frames[0].Meta.Notices)
+		}
+	}
+	// The range was widened to whole bins.
+	f := one(t, newSource(t, url, ""), nil, moved(q, time.Minute))[0]
+	if n, _ := f.Fields[1].ConcreteAt(0); n != int64(50) {
+		t.Errorf("the first bin has %v events, not all 50", n)
+	}
+	f = one(t, newSource(t, url, `{"cacheSeconds":-1}`), nil, moved(q, time.Minute))[0]
+	if n, _ := f.Fields[1].ConcreteAt(0); n != int64(40) {
+		t.Errorf("without a cache the first bin has %v events, not the 40 of the range", n)
+	}
+}
+
+// TestQueryDataSingleFlight: who asks for the same at the same time shares one
+// query, which ends when the last of them has gone and not with the first.
+func TestQueryDataSingleFlight(t *testing.T) {
+	var asked atomic.Int64
+	started, release, ended := make(chan struct{}, 8), make(chan struct{}), make(chan struct{}, 8)
+	url := service(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			body, _ := io.ReadAll(r.Body) // the server sees only then that a client has gone
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			started <- struct{}{}
+			select {
+			case <-release:
+				next.ServeHTTP(w, r)
+			case <-r.Context().Done():
+				ended <- struct{}{}
+			}
+		})
+	})
+	d := newSource(t, url, "")
+	q := panel("A", "Connections | count")
+	type outcome struct {
+		r   backend.DataResponse
+		who int
+	}
+	answers := make(chan outcome, 3)
+	begin := func(ctx context.Context, who int) {
+		go func() {
+			res, err := d.QueryData(ctx, &backend.QueryDataRequest{Queries: []backend.DataQuery{q}})
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- outcome{res.Responses["A"], who}
+		}()
+	}
+	waiting := func(n int) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+			d.cache.mu.Lock()
+			got := 0
+			for _, f := range d.cache.flights {
+				got += f.waiting
+			}
+			d.cache.mu.Unlock()
+			if got == n {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d wait, not %d", got, n)
+			}
+		}
+	}
+	first, leave := context.WithCancel(t.Context())
+	begin(first, 1)
+	<-started
+	begin(t.Context(), 2)
+	waiting(2)
+	leave()
+	if got := <-answers; got.who != 1 || got.r.Status != statusClientClosed || got.r.ErrorSource != backend.ErrorSourceDownstream {
+		t.Errorf("who left got %d %s %v", got.r.Status, got.r.ErrorSource, got.r.Error)
+	}
+	close(release)
+	if got := <-answers; got.who != 2 || got.r.Error != nil {
+		t.Errorf("who stayed got %v", got.r.Error)
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+
+	// Nobody stays.
+	release = make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	begin(ctx, 3)
+	<-started
+	cancel()
+	<-answers
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Error("the request goes on without anybody who waits for it")
+	}
+}
+
+// TestQueryDataDownstream: what is wrong with the service or the way to it is
+// downstream, and says what to do.
+func TestQueryDataDownstream(t *testing.T) {
+	answer := func(status int, contentType, body string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", contentType)
+			w.WriteHeader(status)
+			io.WriteString(w, body)
+		})
+	}
+	refused := httptest.NewServer(http.NotFoundHandler())
+	refused.Close()
+	line := func(s string) http.Handler { return answer(200, "application/x-ndjson", s) }
+	tests := []struct {
+		name    string
+		handler http.Handler
+		status  int
+		message string
+	}{
+		{"refused", nil, 502, "refuses connections"},
+		{"unauthorized", answer(401, "application/json", `{"error":{"code":"Unauthorized","message":"a token is needed"}}`), 401, "a token is needed"},
+		{"forbidden", answer(403, "application/json", `{"error":{"code":"Forbidden","message":"not for you"}}`), 403, "not for you"},
+		{"throttled", answer(429, "application/json", `{"error":{"code":"TooManyRequests","message":"200 queries are waiting"}}`), 429, "200 queries"},
+		{"timeout", answer(504, "application/json", `{"error":{"code":"Timeout","message":"the query took longer than 30 s"}}`), 504, "longer than 30 s"},
+		{"unavailable", answer(503, "application/json", `{"error":{"code":"EngineUnavailable","message":"ClickHouse does not answer"}}`), 503, "ClickHouse does not answer"},
+		{"internal", answer(500, "application/json", `{"error":{"code":"Internal","message":"something went wrong"}}`), 500, "something went wrong"},
+		{"a proxy", answer(502, "text/html", "<html>Bad Gateway"), 502, "502 Bad Gateway"},
+		{"no query service", answer(404, "text/plain", "404 page not found"), 502, "is not a hubscope query service"},
+		{"a page", answer(200, "text/html", "<html>Welcome"), 502, ""},
+		{"nothing", line(""), 502, ""},
+		{"ends early", line(`{"columns":[{"name":"n","type":"long"}]}` + "\n" + `{"rows":[[1]]}` + "\n"), 502, ""},
+		{"fails behind the first rows", line(`{"columns":[{"name":"n","type":"long"}]}` + "\n" + `{"rows":[[1]]}` + "\n" + `{"error":{"code":"Timeout","message":"the query took longer than 30 s"}}` + "\n"), 504, "longer than 30 s"},
+		{"memory", line(`{"columns":[{"name":"n","type":"long"}]}` + "\n" + `{"error":{"code":"MemoryLimit","message":"the query needs more than 2 GiB"}}` + "\n"), 400, "2 GiB"},
+		{"rows that do not fit", line(`{"columns":[{"name":"n","type":"long"}]}` + "\n" + `{"rows":[["x"]]}` + "\n"), 502, "column n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			url := refused.URL
+			if tt.handler != nil {
+				url = listen(t, tt.handler)
+			}
+			for _, headers := range []map[string]string{nil, alert} {
+				r := ask(t, newSource(t, url, ""), headers, panel("A", "Connections | count"))["A"]
+				if r.Error == nil || int(r.Status) != tt.status || r.ErrorSource != backend.ErrorSourceDownstream || !strings.Contains(r.Error.Error(), tt.message) {
+					t.Errorf("%d of %s: %v", r.Status, r.ErrorSource, r.Error)
+				}
+			}
+		})
+	}
+}
+
+// TestQueryDataTimeout: the limit goes with the request, and a service that does
+// not keep it is left.
+func TestQueryDataTimeout(t *testing.T) {
+	limits := make(chan float64, 1)
+	url := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body api.QueryRequest
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			t.Error(err)
+		}
+		limits <- body.TimeoutSeconds
+		<-r.Context().Done()
+	}))
+	d := newSource(t, url, `{"timeoutSeconds":0.05}`)
+	r := ask(t, d, nil, panel("A", "Connections | count"))["A"]
+	if r.Status != backend.StatusTimeout || r.ErrorSource != backend.ErrorSourceDownstream || !strings.Contains(r.Error.Error(), "did not answer within") {
+		t.Errorf("%d %s %v", r.Status, r.ErrorSource, r.Error)
+	}
+	if got := <-limits; got != 0.05 {
+		t.Errorf("timeoutSeconds %v", got)
+	}
+}
+
+// TestQueryDataAtOnce: the queries of a request run side by side, as many as a
+// client may, and each is asked for once.
+func TestQueryDataAtOnce(t *testing.T) {
+	var running, most atomic.Int64
+	full := make(chan struct{})
+	open := sync.OnceFunc(func() { close(full) })
+	url := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := running.Add(1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		if n == maxConcurrentQueries {
+			open()
+		}
+		<-full
+		running.Add(-1)
+		io.WriteString(w, `{"columns":[{"name":"n","type":"long"}]}`+"\n"+`{"done":{"stats":{},"truncated":false}}`+"\n")
+	}))
+	var queries []backend.DataQuery
+	for i := range 20 {
+		queries = append(queries, panel(fmt.Sprint("Q", i), fmt.Sprintf("print n=%d", i)))
+	}
+	for id, r := range ask(t, newSource(t, url, ""), nil, queries...) {
+		if r.Error != nil {
+			t.Errorf("%s: %v", id, r.Error)
+		}
+	}
+	if got := most.Load(); got != maxConcurrentQueries {
+		t.Errorf("%d at once", got)
+	}
+}
+
+// panicking is a bug in what makes requests.
+type panicking struct{}
+
+func (panicking) RoundTrip(*http.Request) (*http.Response, error) {
+	var d *Datasource
+	return nil, d.invalid
+}
+
+// TestQueryDataPanic: a bug of ours ends one query and is told as ours.
+func TestQueryDataPanic(t *testing.T) {
+	d := newSource(t, "http://127.0.0.1:1", "")
+	d.client.HTTP = &http.Client{Transport: panicking{}}
+	for _, headers := range []map[string]string{nil, alert} {
+		res := ask(t, d, headers, panel("A", "print 1"), panel("B", "print $__nothing"))
+		if r := res["A"]; r.Status != backend.StatusInternal || r.ErrorSource != backend.ErrorSourcePlugin || strings.Contains(r.Error.Error(), "nil pointer") {
+			t.Errorf("%d %s %v", r.Status, r.ErrorSource, r.Error)
+		}
+		if r := res["B"]; r.ErrorSource != backend.ErrorSourceDownstream {
+			t.Errorf("the other: %s %v", r.ErrorSource, r.Error)
+		}
 	}
 }
