@@ -600,6 +600,40 @@ func (x *Expanded) origin(offset int, last bool) int {
 	}
 }
 
+// newestFirst puts an order behind a query for log lines that has none, so that it
+// is the newest rows which the row limit leaves. It does so only where TimeGenerated
+// is certain: behind a table and operators that keep all columns. One row more than
+// the limit is asked for, so that the service tells of a cut.
+func (x *Expanded) newestFirst(limit int64) bool {
+	tokens := kql.Tokens(x.Text)
+	word := func(i int) string { return x.Text[tokens[i].Start:tokens[i].End] }
+	if len(tokens) == 0 || !slices.Contains(eventTables, word(0)) {
+		return false
+	}
+	depth := 0
+	for i := 1; i < len(tokens); i++ {
+		switch word(i) {
+		case "(", "[", "{":
+			depth++
+		case ")", "]", "}":
+			depth--
+		case ";":
+			return false
+		case "|":
+			if depth == 0 && (i+1 == len(tokens) || !slices.Contains([]string{"where", "filter", "extend"}, word(i+1))) {
+				return false
+			}
+		}
+	}
+	order := fmt.Sprintf("\n| top %d by TimeGenerated desc", limit+1)
+	x.pieces = append(x.pieces, piece{len(x.Text), len(order), len(x.original), len(x.original), false})
+	x.Text += order
+	return true
+}
+
+// eventTables are the tables whose rows are log lines.
+var eventTables = []string{"Connections", "AzureDiagnostics", "QueryLog", "Audit"}
+
 // Errors returns the service's errors with their places in the query as it was
 // typed.
 func (x *Expanded) Errors(errs api.Errors) api.Errors {

@@ -78,6 +78,9 @@ func (d *Datasource) respond(ctx context.Context, q backend.DataQuery, from orig
 		return d.failed(ctx, err, nil) // its places are those of the text already
 	}
 	req, notices := d.request(m, x)
+	if m.Format == FormatLogs && !from.alert && x.newestFirst(req.MaxRows) {
+		req.Query = x.Text
+	}
 	run := func(ctx context.Context) (*result, error) { return d.run(ctx, req) }
 	var r *result
 	var cached bool
@@ -224,7 +227,7 @@ func describe(frames data.Frames, x *Expanded, r *result, cached bool, told []da
 	if len(x.FiltersUnused) > 0 {
 		notices = append(notices, warning("ad hoc filters that have no place in this query: %s", strings.Join(x.FiltersUnused, " and ")))
 	}
-	if !x.TimeFilter {
+	if !x.TimeFilter && len(r.explained.Tables) > 0 {
 		notices = append(notices, info("the query has no $__timeFilter: its tables are limited to the time range all the same"))
 	}
 	if cached {

@@ -364,6 +364,36 @@ func TestQueryDataLogs(t *testing.T) {
 	}
 }
 
+// TestQueryDataNewestLogs: the row limit leaves the newest lines of a query without
+// an order.
+func TestQueryDataNewestLogs(t *testing.T) {
+	d := newSource(t, service(t, nil), "")
+	tests := []struct {
+		kql       string
+		newest    bool // first
+		truncated bool
+	}{
+		{"Connections | where $__timeFilter() | extend a = 1 // all", true, true},
+		{"Connections", true, true},
+		{"Connections | where Hub in ((Connections | where DeviceId == 'device-1' | project Hub))", true, true},
+		{"Connections | where Hub == 'none'", true, false},
+		{"Connections | sort by TimeGenerated asc", false, true},
+		{"Connections | take 5", false, false},
+		{"let n = 1; Connections | project TimeGenerated, Hub | order by TimeGenerated asc", false, true},
+	}
+	for _, tt := range tests {
+		f := one(t, d, nil, panel("A", tt.kql, asLogs, `"rowLimit":20`))[0]
+		if tt.newest != strings.Contains(f.Meta.ExecutedQueryString, "| top 21 by TimeGenerated desc") || f.Meta.Custom.(custom).Truncated != tt.truncated {
+			t.Errorf("%s: truncated %v\n%s", tt.kql, f.Meta.Custom.(custom).Truncated, f.Meta.ExecutedQueryString)
+		}
+		if tt.newest && f.Rows() > 0 {
+			if at, _ := f.Fields[0].ConcreteAt(0); f.Rows() != 20 || !at.(time.Time).After(hours.To.Add(-time.Hour)) {
+				t.Errorf("%s: %d lines from %v", tt.kql, f.Rows(), at)
+			}
+		}
+	}
+}
+
 // TestQueryDataVariables: values reach the engine as values.
 func TestQueryDataVariables(t *testing.T) {
 	d := newSource(t, service(t, nil), "")
