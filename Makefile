@@ -56,6 +56,7 @@ bench: build $(NPM_STAMPS) ## measure against the peers; prints ratios
 	go run ./deploy/bench/hub
 	go run ./deploy/bench/query
 	go run ./deploy/bench/api
+	go run ./deploy/bench/plugin
 	go test -run '^$$' -bench . ./ingest ./query/...
 
 fuzz-some: $(ENGINE) ## fuzz the query compiler and its quoting for a minute (part of test)
