@@ -3,6 +3,7 @@ process.env.TZ = 'UTC';
 
 // Dependencies of @grafana/* that are published as ES modules only.
 const esModules = [
+  '@marcbachmann/cel-js',
   '@grafana/schema',
   '@wojtekmaj/date-utils',
   'd3',
@@ -23,6 +24,8 @@ const esModules = [
 
 export default {
   testEnvironment: 'jest-environment-jsdom',
+  // Looking for roles takes its time where the machine has other work.
+  testTimeout: 120_000,
   testMatch: ['<rootDir>/src/**/*.test.{ts,tsx}'],
   setupFilesAfterEnv: ['<rootDir>/src/test/setup.ts'],
   moduleNameMapper: {

@@ -28,10 +28,9 @@ import {
   type TimeRange,
   type ToggleFilterAction,
 } from '@grafana/data';
-import { t } from '@grafana/i18n';
 import { DataSourceWithBackend, getGrafanaLiveSrv, getTemplateSrv, isFetchError } from '@grafana/runtime';
 import { type DataQuery } from '@grafana/schema';
-import { lastValueFrom, merge, type Observable, of } from 'rxjs';
+import { catchError, from, lastValueFrom, merge, type Observable, of, switchMap } from 'rxjs';
 import { quote } from './builder/write';
 import { AnnotationEditor } from './components/AnnotationEditor';
 import {
@@ -45,7 +44,14 @@ import {
   tailQuery,
   volumeQuery,
 } from './kql';
-import { type HubscopeOptions, type HubscopeQuery, type Schema, SCHEMA_VERSION, type Validation } from './types';
+import {
+  type AdHocFilter,
+  type HubscopeOptions,
+  type HubscopeQuery,
+  type Schema,
+  SCHEMA_VERSION,
+  type Validation,
+} from './types';
 import { collectVariables, HubscopeVariables, references } from './variables';
 
 /** TIME is the column of a table's time. */
@@ -127,12 +133,9 @@ export class HubscopeDataSource
       ...(Object.keys(variables).length > 0 && { variables }),
       ...(filters && filters.length > 0
         ? {
-            adHocFilters: filters.map(({ key, operator, value, values }) => ({
-              key,
-              operator,
-              value: getTemplateSrv().replace(value, scopedVars),
-              ...(values && { values }),
-            })),
+            adHocFilters: filters.map((filter) =>
+              asFilter({ ...filter, value: getTemplateSrv().replace(filter.value, scopedVars) })
+            ),
           }
         : migrated.adHocFilters && { adHocFilters: migrated.adHocFilters }),
     };
@@ -177,7 +180,12 @@ export class HubscopeDataSource
   }
 
   async getTagValues(options: DataSourceGetTagValuesOptions<HubscopeQuery>): Promise<MetricFindValue[]> {
-    return this.resource('tag-values', { key: options.key, ...bounds(options.timeRange) });
+    return this.resource('tag-values', {
+      key: options.key,
+      ...bounds(options.timeRange),
+      // Values that occur together with what is chosen already.
+      ...(options.filters?.length > 0 && { filters: JSON.stringify(options.filters.map(asFilter)) }),
+    });
   }
 
   // Resources.
@@ -421,31 +429,41 @@ export class HubscopeDataSource
   private tail(request: DataQueryRequest<HubscopeQuery>): Observable<DataQueryResponse> {
     const streams = request.targets
       .filter((target) => this.filterQuery(target))
-      .map((target): Observable<DataQueryResponse> => {
-        const query = this.applyTemplateVariables(target, request.scopedVars, request.filters);
-        const tail = tailQuery(query.query ?? '');
-        if (tail.refused !== undefined) {
-          const message = t(
-            'tail.refused',
-            'A live tail runs where, extend and project on events as they come; {{operator}} is not among them. Turn live off to run the query.',
-            { operator: tail.refused, interpolation: { escapeValue: false } }
-          );
-          return of({ data: [], errors: [{ message, refId: target.refId }], state: LoadingState.Error });
-        }
-        const { datasource: _datasource, hide: _hide, key: _key, builder: _builder, ...model } = query;
-        const data = { ...model, query: tail.query, format: 'logs' as const };
-        return getGrafanaLiveSrv().getDataStream({
-          key: `${request.requestId}-${target.refId}`,
-          addr: {
-            scope: LiveChannelScope.DataSource,
-            stream: this.uid,
-            path: `tail/${hash(JSON.stringify(data))}`,
-            data,
-          },
-          buffer: { maxLength: Math.min(request.maxDataPoints || 1000, 5000) },
-        });
-      });
+      .map((target) => this.follow(target, request));
     return streams.length > 0 ? merge(...streams) : of({ data: [], state: LoadingState.Done });
+  }
+
+  /** Follows one query, once the service says that it can be: a subscription that is refused has no message. */
+  private follow(target: HubscopeQuery, request: DataQueryRequest<HubscopeQuery>): Observable<DataQueryResponse> {
+    const query = this.applyTemplateVariables(target, request.scopedVars, request.filters);
+    const { datasource: _datasource, hide: _hide, key: _key, builder: _builder, ...model } = query;
+    const data = { ...model, query: tailQuery(query.query ?? ''), format: 'logs' as const };
+    const refuse = (message: string): Observable<DataQueryResponse> =>
+      of({ data: [], errors: [{ message, refId: target.refId }], state: LoadingState.Error });
+    const asked = failing(
+      this.postResource<Validation>(
+        'validate',
+        { ...data, live: true, range: bounds(request.range) },
+        { showErrorAlert: false }
+      )
+    );
+    return from(asked).pipe(
+      switchMap(({ errors }) =>
+        errors?.length
+          ? refuse(errors.map(sentence).join(' '))
+          : getGrafanaLiveSrv().getDataStream({
+              key: `${request.requestId}-${target.refId}`,
+              addr: {
+                scope: LiveChannelScope.DataSource,
+                stream: this.uid,
+                path: `tail/${hash(JSON.stringify(data))}`,
+                data,
+              },
+              buffer: { maxLength: Math.min(request.maxDataPoints || 1000, 5000) },
+            })
+      ),
+      catchError((failure: unknown) => refuse(failure instanceof Error ? failure.message : String(failure)))
+    );
   }
 }
 
@@ -468,7 +486,11 @@ function foreignKql(query: DataQuery): string {
   const { query: text, azureLogAnalytics } = query as { query?: unknown; azureLogAnalytics?: { query?: unknown } };
   const kql = azureLogAnalytics?.query ?? text;
   const known = query.datasource?.type ?? '';
-  return typeof kql === 'string' && /azure|kusto|axiom/.test(known) ? kql : '';
+  return typeof kql === 'string' && /azure|kusto/.test(known) ? kql : '';
+}
+
+function asFilter({ key, operator, value, values }: AdHocVariableFilter): AdHocFilter {
+  return { key, operator, value, ...(values && { values }) };
 }
 
 function bounds(range?: TimeRange): { from?: number; to?: number } {
@@ -488,11 +510,14 @@ async function failing<T>(answer: Promise<T>): Promise<T> {
     return await answer;
   } catch (failure) {
     if (isFetchError(failure) && failure.data?.error?.message) {
-      const { message, hint } = failure.data.error;
-      throw new Error(hint ? `${message}. ${hint}` : message);
+      throw new Error(sentence(failure.data.error));
     }
     throw failure;
   }
+}
+
+function sentence({ message, hint }: { message: string; hint?: string }): string {
+  return hint ? `${message}: ${hint}` : message;
 }
 
 /** hash names a stream: the same query has the same one (FNV-1a, twice 32 bits). */

@@ -175,22 +175,15 @@ export function sampleQuery(text: string, limit: number): string {
 
 /** Operators a live tail has no use for: its rows come as they happen, and the panel limits them. */
 const STATIC = new Set(['take', 'limit', 'top', 'order', 'sort', 'render', 'serialize', 'as']);
-const TAILED = new Set(['where', 'filter', 'extend', 'project']);
 
-/** tailQuery is a query as a live tail can run it, or the operator that it cannot. */
-export function tailQuery(
-  text: string
-): { query: string; refused?: undefined } | { query?: undefined; refused: string } {
+/** tailQuery leaves out what a live tail has no use for. What else it cannot run is the service's to say. */
+export function tailQuery(text: string): string {
   const pipeline = stages(text);
   let count = pipeline.length;
   while (count > 1 && STATIC.has(pipeline[count - 1].operator)) {
     count--;
   }
-  const refused = pipeline.slice(1, count).find((s) => !TAILED.has(s.operator));
-  if (refused) {
-    return { refused: refused.operator };
-  }
-  return { query: count < pipeline.length ? text.slice(0, pipeline[count].start).trimEnd() : text };
+  return count < pipeline.length ? text.slice(0, pipeline[count].start).trimEnd() : text;
 }
 
 /** contextQuery is what happened around an event: of the same device, where the event has one. */

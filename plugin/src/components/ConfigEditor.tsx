@@ -159,6 +159,16 @@ function Authentication({ options, onOptionsChange }: Props) {
   const props = convertLegacyAuthProps({ config: options, onChange: onOptionsChange });
   const { jsonData } = options;
   const hasToken = Boolean(options.secureJsonFields?.token) || options.secureJsonData?.token !== undefined;
+  // Settings that were never made are no: an input is controlled or it is not.
+  const TLS = props.TLS && {
+    ...props.TLS,
+    TLSClientAuth: {
+      ...props.TLS.TLSClientAuth,
+      enabled: Boolean(jsonData.tlsAuth),
+      serverName: jsonData.serverName ?? '',
+    },
+    skipTLSVerification: { ...props.TLS.skipTLSVerification, enabled: Boolean(jsonData.tlsSkipVerify) },
+  };
   const forwards = props.selectedMethod === AuthMethod.OAuthForward;
   const selected = props.selectedMethod === AuthMethod.NoAuth && hasToken ? TOKEN : props.selectedMethod;
 
@@ -187,6 +197,7 @@ function Authentication({ options, onOptionsChange }: Props) {
     <Stack direction="column" gap={2}>
       <Auth
         {...props}
+        TLS={TLS}
         selectedMethod={selected}
         visibleMethods={[AuthMethod.NoAuth, TOKEN, AuthMethod.BasicAuth, AuthMethod.OAuthForward]}
         customMethods={[

@@ -1,5 +1,9 @@
 import '@testing-library/jest-dom';
+import { configure } from '@testing-library/react';
 import { TextDecoder, TextEncoder } from 'util';
+
+// Elements are found whether styles show them or not: jsdom takes long to say.
+configure({ defaultHidden: true, asyncUtilTimeout: 20_000 });
 
 Object.assign(globalThis, { TextDecoder, TextEncoder });
 
@@ -17,7 +21,9 @@ Object.defineProperty(globalThis, 'matchMedia', {
     dispatchEvent: () => false,
   }),
 });
-HTMLCanvasElement.prototype.getContext = () => null;
+HTMLCanvasElement.prototype.getContext = (() => ({
+  measureText: (text: string) => ({ width: 7 * text.length }),
+})) as never;
 class Observer {
   observe() {}
   unobserve() {}
