@@ -56,7 +56,7 @@ var owners = map[string][]string{
 	"github.com/ebitengine/purego":                {"deploy/embed", "hub/handshake"},
 	"github.com/mochi-mqtt":                       {"hub/mqtt"},
 	"github.com/eclipse/paho.mqtt.golang":         {"hub/device", "deploy/bench"},
-	"github.com/grafana":                          {"plugin", "deploy/bench/plugin"},
+	"github.com/grafana":                          {"plugin", "deploy/bench"},
 	"github.com/hashicorp/go-plugin":              {"plugin/host"},
 	"github.com/alecthomas/kong":                  {"deploy/hubscope"},
 	"github.com/prometheus/prometheus":            {"query/alert"},

@@ -1,9 +1,10 @@
 // Command query measures what the compiler's SQL costs on events of 30 days in a
 // real engine: against SQL written by hand, with the rollups against without
 // them, and how many rows a filter reads. Times are of this one run, taken in
-// turns; nothing is asserted. Run it by make bench.
+// turns; nothing is asserted. It also runs every query of the dashboards. Run it by
+// make bench.
 //
-//	query [-rows N] [-devices N] [-runs N] [-data DIR] [-only TEXT]
+//	query [-rows N] [-devices N] [-runs N] [-data DIR] [-only TEXT] [-dashboards DIR]
 package main
 
 import (
@@ -33,7 +34,7 @@ var (
 	devices = flag.Int("devices", 300_000, "devices they come from")
 	runs    = flag.Int("runs", 7, "runs of each query")
 	data    = flag.String("data", "", "folder that keeps the events for the next run; a temporary one when empty")
-	only    = flag.String("only", "", "questions with this text in their name")
+	only    = flag.String("only", "", `questions with this text in their name; "dashboards" are the queries of the dashboards`)
 	verbose = flag.Bool("v", false, "print the SQL")
 )
 
@@ -105,13 +106,19 @@ func bench(ctx context.Context, dir string) error {
 		return err
 	}
 	defer b.client.Close()
+	if *only == "dashboards" {
+		return b.dashboards()
+	}
 	if err := b.byHand(); err != nil {
 		return err
 	}
 	if err := b.rollups(); err != nil {
 		return err
 	}
-	return b.keys()
+	if err := b.keys(); err != nil || *only != "" {
+		return err
+	}
+	return b.dashboards()
 }
 
 type measure struct {
