@@ -56,6 +56,8 @@ type Config struct {
 	// HostName is the hub's: the TLS server name, and part of the user name.
 	HostName string
 	DeviceID string
+	// ModuleID connects a module of the device, over MQTT.
+	ModuleID string
 	// Address is host:port to dial; HostName and the transport's port when empty.
 	Address string
 	// LocalAddress is the address to dial from; any when nil.
@@ -116,7 +118,7 @@ func Connect(ctx context.Context, config Config) (*Session, error) {
 	if token == "" && config.Key != "" {
 		var err error
 		expiry := time.Now().Add(cmp.Or(config.TokenTTL, time.Hour))
-		if token, err = registry.NewToken(config.HostName+"/devices/"+config.DeviceID, "", config.Key, expiry); err != nil {
+		if token, err = registry.NewToken(config.HostName+"/"+config.path(), "", config.Key, expiry); err != nil {
 			return nil, err
 		}
 	}
@@ -142,6 +144,14 @@ func Connect(ctx context.Context, config Config) (*Session, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// path names the identity: devices/{id}, or devices/{id}/modules/{id}.
+func (c *Config) path() string {
+	if c.ModuleID != "" {
+		return "devices/" + c.DeviceID + "/modules/" + c.ModuleID
+	}
+	return "devices/" + c.DeviceID
 }
 
 // dial opens the TCP connection and does the TLS handshake.
@@ -224,7 +234,7 @@ func factsOf(state tls.ConnectionState) Facts {
 func (s *Session) connectMQTT(ctx context.Context) error {
 	options := mqtt.NewClientOptions()
 	options.AddBroker("tls://" + s.config.HostName)
-	options.SetClientID(s.config.DeviceID)
+	options.SetClientID(s.config.clientID())
 	options.SetUsername(userName(s.config))
 	options.SetPassword(s.token)
 	// Otherwise paho connects once more with MQTT 3.1 when it is refused.
@@ -253,13 +263,21 @@ func (s *Session) connectMQTT(ctx context.Context) error {
 	return nil
 }
 
-// userName is {host}/{id}/?api-version=...&DeviceClientType=...
+// clientID is {id}, or {id}/{module}.
+func (c *Config) clientID() string {
+	if c.ModuleID != "" {
+		return c.DeviceID + "/" + c.ModuleID
+	}
+	return c.DeviceID
+}
+
+// userName is {host}/{client id}/?api-version=...&DeviceClientType=...
 func userName(config Config) string {
 	sdk := config.SDK
 	if sdk == "" {
 		sdk = "hubscope-device/1 (" + runtime.Version() + "; " + runtime.GOOS + "; " + runtime.GOARCH + ")"
 	}
-	return config.HostName + "/" + config.DeviceID + "/?api-version=" + apiVersion + "&DeviceClientType=" + escape(sdk)
+	return config.HostName + "/" + config.clientID() + "/?api-version=" + apiVersion + "&DeviceClientType=" + escape(sdk)
 }
 
 // escape percent-encodes, blanks included.
@@ -273,7 +291,7 @@ func (s *Session) Send(ctx context.Context, m Message) error {
 	if s.http != nil {
 		return s.post(ctx, m)
 	}
-	token := s.mqtt.Publish(m.topic(s.config.DeviceID), 1, false, m.Body)
+	token := s.mqtt.Publish(m.topic(s.config.path()), 1, false, m.Body)
 	select {
 	case <-token.Done():
 		if err := token.Error(); err != nil {

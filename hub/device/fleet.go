@@ -30,6 +30,10 @@ type FleetConfig struct {
 	// LegacyHub and StrictHub are names of hubs in the registry. The first takes
 	// TLS 1.0, and the devices are on it, but for those of the second.
 	LegacyHub, StrictHub string
+	// PolicyHub is a third hub, with a few of the devices, whose minTlsVersion is
+	// 1.0 until the operator raises it to 1.2 a while after the start. Its devices
+	// are on the first when it is empty.
+	PolicyHub string
 	// MQTT and HTTPS are addresses of the hub (host:port). Without HTTPS all
 	// devices use MQTT.
 	MQTT, HTTPS string
@@ -44,6 +48,9 @@ type FleetConfig struct {
 	// Ramp is the time in which all devices connect for the first time; ten
 	// seconds when zero.
 	Ramp time.Duration
+	// Pace is the time between the incidents of the plant, which begin when all
+	// devices have connected; ten seconds when zero.
+	Pace time.Duration
 	// Logger gets what the fleet itself cannot do; slog.Default() when nil.
 	// Refusals are what a fleet is for: they are not logged.
 	Logger *slog.Logger
@@ -67,6 +74,7 @@ type Fleet struct {
 	hosts    map[string]string // of the hubs, by their names
 	up       chan struct{}
 	tried    atomic.Int64
+	outage   outage
 
 	connected, connects, refusals, messages atomic.Int64
 }
@@ -75,6 +83,7 @@ type Fleet struct {
 func NewFleet(config FleetConfig) (*Fleet, error) {
 	config.Devices = cmp.Or(config.Devices, 312)
 	config.Ramp = cmp.Or(config.Ramp, 10*time.Second)
+	config.Pace = cmp.Or(config.Pace, 10*time.Second)
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
@@ -126,7 +135,7 @@ func (f *Fleet) Summary() string {
 // Run registers the devices and lets them live until ctx ends; then it
 // disconnects them and returns nil.
 func (f *Fleet) Run(ctx context.Context) error {
-	members, err := f.register(ctx)
+	members, err := f.register(registry.WithActor(ctx, registry.Actor{Type: registry.ActorProgram, Name: "demo fleet"}))
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -140,7 +149,11 @@ func (f *Fleet) Run(ctx context.Context) error {
 		if m.twin {
 			wg.Go(func() { f.live(ctx, m, f.config.Ramp+retryEvery, false) })
 		}
+		if m.module != nil {
+			wg.Go(func() { f.live(ctx, m.module, delay, false) })
+		}
 	}
+	wg.Go(func() { f.incidents(ctx, members, &wg) })
 	wg.Wait()
 	return nil
 }
@@ -150,16 +163,24 @@ type member struct {
 	*profile
 	config Config
 	key    string // of a SAS device; tokens are made for each attempt
+	module *member
 }
 
 // register makes the CA, its list, the devices and their credentials.
 func (f *Fleet) register(ctx context.Context) ([]*member, error) {
-	for _, name := range []string{f.config.LegacyHub, f.config.StrictHub} {
+	for _, name := range []string{f.config.LegacyHub, f.config.StrictHub, f.config.PolicyHub} {
+		if name == "" {
+			continue
+		}
 		h, err := f.config.Registry.Hub(ctx, name)
 		if err != nil {
 			return nil, err
 		}
 		f.hosts[name] = h.HostName()
+	}
+	// An earlier run has raised it.
+	if err := f.setPolicy(ctx, registry.TLS10); err != nil {
+		return nil, err
 	}
 	plant, err := f.authority("plant", "Demo Plant CA")
 	if err != nil {
@@ -178,6 +199,10 @@ func (f *Fleet) register(ctx context.Context) ([]*member, error) {
 		return nil, err
 	}
 
+	shared, err := ca.SelfSigned("sensor-fleet", ca.DeviceConfig{KeyType: ca.P256, NotBefore: time.Now().AddDate(0, -6, 0), NotAfter: time.Now().AddDate(0, 6, 0)})
+	if err != nil {
+		return nil, err
+	}
 	members := make([]*member, len(f.profiles))
 	errs := make(chan error, len(f.profiles))
 	work := make(chan int)
@@ -185,7 +210,7 @@ func (f *Fleet) register(ctx context.Context) ([]*member, error) {
 	for range registerWorkers {
 		wg.Go(func() {
 			for i := range work {
-				m, err := f.enrol(ctx, &f.profiles[i], plant, unverified)
+				m, err := f.enrol(ctx, &f.profiles[i], plant, unverified, shared)
 				if err != nil {
 					errs <- fmt.Errorf("device %s: %w", f.profiles[i].id, err)
 					continue
@@ -252,19 +277,18 @@ func parseAuthority(certPEM, keyPEM []byte) (*ca.Authority, error) {
 // upload registers a CA, also if another one has had its name.
 func (f *Fleet) upload(ctx context.Context, hub, name string, a *ca.Authority, verified bool) error {
 	text := ca.CertificatePEM(a.Certificate)
-	_, err := f.config.Registry.CreateCA(ctx, hub, name, text, verified)
-	if errors.Is(err, registry.ErrExists) {
+	_, err := f.config.Registry.CA(ctx, hub, name)
+	if errors.Is(err, registry.ErrNotFound) {
+		_, err = f.config.Registry.CreateCA(ctx, hub, name, text, verified)
+	} else if err == nil {
 		_, err = f.config.Registry.ReplaceCA(ctx, hub, name, "", text, verified)
 	}
 	return err
 }
 
 // enrol gives a device its credentials and registers it.
-func (f *Fleet) enrol(ctx context.Context, p *profile, plant, unverified *ca.Authority) (*member, error) {
-	hub := f.config.LegacyHub
-	if p.strictHub {
-		hub = f.config.StrictHub
-	}
+func (f *Fleet) enrol(ctx context.Context, p *profile, plant, unverified *ca.Authority, shared *ca.Leaf) (*member, error) {
+	hub := f.hubOf(p)
 	m := &member{profile: p, config: Config{
 		HostName: f.hosts[hub], DeviceID: p.id, Transport: p.via, SDK: p.sdk, Roots: f.config.Roots,
 		MinVersion: p.min, MaxVersion: p.max, Suites: p.suites, Groups: p.groups,
@@ -278,7 +302,7 @@ func (f *Fleet) enrol(ctx context.Context, p *profile, plant, unverified *ca.Aut
 		m.config.Address = f.config.HTTPS
 	}
 	record := registry.Device{Hub: hub, ID: p.id, Status: registry.Enabled, Auth: registry.Authentication{Type: p.auth}}
-	if err := m.credentials(&record, plant, unverified); err != nil {
+	if err := m.credentials(&record, plant, unverified, shared); err != nil {
 		return nil, err
 	}
 	switch p.fault {
@@ -289,13 +313,19 @@ func (f *Fleet) enrol(ctx context.Context, p *profile, plant, unverified *ca.Aut
 	case faultDistrust:
 		m.config.Roots = x509.NewCertPool()
 	}
-	stored, err := f.config.Registry.CreateDevice(ctx, record)
-	if errors.Is(err, registry.ErrExists) {
+	stored, err := f.config.Registry.Device(ctx, hub, p.id)
+	switch {
+	case errors.Is(err, registry.ErrNotFound):
+		stored, err = f.config.Registry.CreateDevice(ctx, record)
+	case err != nil:
+	case record.Auth.Type == registry.AuthSAS && stored.Auth.Type == registry.AuthSAS && record.Status == stored.Status:
+		// It has its keys.
+	default:
 		stored, err = f.config.Registry.UpdateDevice(ctx, hub, p.id, "", func(d *registry.Device) error {
-			if record.Auth.Type == registry.AuthSAS && d.Auth.Type == registry.AuthSAS {
-				return nil // it has its keys
+			d.Status, d.StatusReason = record.Status, record.StatusReason
+			if record.Auth.Type != registry.AuthSAS || d.Auth.Type != registry.AuthSAS {
+				d.Auth = record.Auth
 			}
-			d.Auth = record.Auth
 			return nil
 		})
 	}
@@ -303,12 +333,43 @@ func (f *Fleet) enrol(ctx context.Context, p *profile, plant, unverified *ca.Aut
 		return nil, err
 	}
 	m.key = stored.Auth.PrimaryKey
-	return m, nil
+	if p.habit == habitModule {
+		m.module, err = f.enrolModule(ctx, m, hub)
+	}
+	return m, err
+}
+
+// hubOf returns the name of the hub that a device belongs to.
+func (f *Fleet) hubOf(p *profile) string {
+	switch {
+	case p.strictHub:
+		return f.config.StrictHub
+	case p.policyHub && f.config.PolicyHub != "":
+		return f.config.PolicyHub
+	}
+	return f.config.LegacyHub
+}
+
+// enrolModule registers a module of a device, which has a key of its own.
+func (f *Fleet) enrolModule(ctx context.Context, m *member, hub string) (*member, error) {
+	const id = "opc-publisher"
+	stored, err := f.config.Registry.Module(ctx, hub, m.id, id)
+	if errors.Is(err, registry.ErrNotFound) {
+		stored, err = f.config.Registry.CreateModule(ctx, registry.Device{Hub: hub, ID: m.id, ModuleID: id, ManagedBy: "IotEdge"})
+	}
+	if err != nil {
+		return nil, err
+	}
+	p := *m.profile
+	p.habit, p.auth, p.session, p.seed = "", registry.AuthSAS, 90*time.Second, p.seed+1
+	module := &member{profile: &p, config: m.config, key: stored.Auth.PrimaryKey}
+	module.config.ModuleID, module.config.Certificate, module.config.SDK = id, nil, "azure-iot-device/1.18.4 (node v20.20.2; Debian 12; x64)"
+	return module, nil
 }
 
 // credentials makes the certificate that the device presents, and what the
 // registry is to know of it.
-func (m *member) credentials(record *registry.Device, plant, unverified *ca.Authority) error {
+func (m *member) credentials(record *registry.Device, plant, unverified *ca.Authority, shared *ca.Leaf) error {
 	if m.auth == registry.AuthSAS {
 		return nil
 	}
@@ -320,6 +381,8 @@ func (m *member) credentials(record *registry.Device, plant, unverified *ca.Auth
 	var leaf *ca.Leaf
 	var err error
 	switch {
+	case m.habit == habitShares:
+		leaf = shared
 	case m.auth == registry.AuthThumbprint:
 		leaf, err = ca.SelfSigned(m.id, settings)
 	case m.fault == faultUnverifiedCA:
@@ -393,11 +456,12 @@ func (f *Fleet) live(ctx context.Context, m *member, delay time.Duration, counts
 			return false
 		}
 	}
-	for first := true; ; first = false {
+	for n := 0; ; n++ {
 		if !pause(delay) {
 			return
 		}
-		err := f.attempt(ctx, m, random, func() {
+		first := n == 0
+		err := f.attempt(ctx, m, n, random, func() {
 			if first && counts {
 				f.count()
 			}
@@ -421,15 +485,23 @@ func (f *Fleet) count() {
 	}
 }
 
-// attempt is one connection of a device, from its start to its end. connected is
-// called when it stands.
-func (f *Fleet) attempt(ctx context.Context, m *member, random *rand.Rand, connected func()) error {
+// attempt is the n-th connection of a device, from its start to its end.
+// connected is called when it stands.
+func (f *Fleet) attempt(ctx context.Context, m *member, n int, random *rand.Rand, connected func()) error {
 	config := m.config
+	switch {
+	case m.habit == habitRollback && n > 0:
+		config.MinVersion, config.MaxVersion, config.Suites, config.SDK = rollback.min, rollback.max, rollback.suites, rollback.sdk
+	case m.habit == habitRoams && n%2 == 1 && config.LocalAddress != nil:
+		config.LocalAddress = sourceAddress(f.config.MQTT, 200, m.host)
+	}
 	switch m.fault {
 	case faultHTTP:
-		return f.plain(ctx, m, "GET / HTTP/1.1\r\nHost: "+config.HostName+"\r\n\r\n")
+		f.refusals.Add(1)
+		return plain(ctx, config, "GET / HTTP/1.1\r\nHost: "+config.HostName+"\r\n\r\n")
 	case faultPlainMQTT:
-		return f.plain(ctx, m, "\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02p1")
+		f.refusals.Add(1)
+		return plain(ctx, config, "\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02p1")
 	case faultUnknown, faultWrongKey:
 		config.Key = registry.GenerateKey()
 	case faultOldToken:
@@ -456,6 +528,7 @@ func (f *Fleet) attempt(ctx context.Context, m *member, random *rand.Rand, conne
 	connected()
 	end := time.NewTimer(time.Duration(float64(m.session) * (0.5 + random.Float64())))
 	defer end.Stop()
+	uplink := f.outage.of(m)
 	for {
 		next := time.NewTimer(time.Duration(float64(telemetryEvery) * (0.5 + random.Float64())))
 		select {
@@ -470,6 +543,10 @@ func (f *Fleet) attempt(ctx context.Context, m *member, random *rand.Rand, conne
 			} else {
 				session.Close()
 			}
+			return nil
+		case <-uplink:
+			next.Stop()
+			session.Drop()
 			return nil
 		case <-session.Lost():
 			next.Stop()
@@ -495,10 +572,10 @@ func (f *Fleet) telemetry(ctx context.Context, session *Session, m *member, rand
 }
 
 // plain sends text in clear to the TLS port and waits until the hub hangs up.
-func (f *Fleet) plain(ctx context.Context, m *member, text string) error {
+func plain(ctx context.Context, config Config, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := dialTCP(ctx, m.config)
+	conn, err := dialTCP(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -511,7 +588,6 @@ func (f *Fleet) plain(ctx context.Context, m *member, text string) error {
 	buffer := make([]byte, 512)
 	for {
 		if _, err := conn.Read(buffer); err != nil {
-			f.refusals.Add(1)
 			return fmt.Errorf("hung up: %w", err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"log/slog"
 	"net"
 	"slices"
@@ -73,6 +74,7 @@ func (r *recorder) find(t *testing.T, what string, ok func(*ingest.Event) bool) 
 type testHub struct {
 	*recorder
 	registry *registry.Registry
+	audit    chan registry.AuditEntry
 	addr     string // MQTT
 	web      string // HTTPS
 	roots    *x509.CertPool
@@ -83,7 +85,8 @@ type testHub struct {
 func startHub(t *testing.T) *testHub {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	h := &testHub{recorder: &recorder{}, registry: registry.New(registry.NewMemory(), registry.Config{})}
+	h := &testHub{recorder: &recorder{}, audit: make(chan registry.AuditEntry, 10_000)}
+	h.registry = registry.New(registry.NewMemory(), registry.Config{Audit: func(_ context.Context, e registry.AuditEntry) { h.audit <- e }})
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -93,6 +96,7 @@ func startHub(t *testing.T) *testHub {
 	for _, c := range []registry.Hub{
 		{Name: "demo", HostNames: []string{"localhost"}, MinTLSVersion: registry.TLS10},
 		{Name: "strict", HostNames: []string{"strict.localhost"}, MinTLSVersion: registry.TLS12},
+		{Name: "plant-7", HostNames: []string{"plant-7.localhost"}, MinTLSVersion: registry.TLS12},
 	} {
 		_, err := h.registry.CreateHub(ctx, c)
 		must(err)
@@ -102,7 +106,7 @@ func startHub(t *testing.T) *testHub {
 	must(err)
 	_, err = h.registry.CreateCA(ctx, "demo", "plant", h.plant.Certificate.Raw, true)
 	must(err)
-	certs, err := ca.ServerFolder{Dir: t.TempDir(), Names: []string{"strict.localhost"}}.Open()
+	certs, err := ca.ServerFolder{Dir: t.TempDir(), Names: []string{"strict.localhost", "plant-7.localhost"}}.Open()
 	must(err)
 	h.rootFile, h.roots = certs.RootFile, x509.NewCertPool()
 	h.roots.AddCert(certs.Root)
@@ -141,7 +145,7 @@ func startHub(t *testing.T) *testHub {
 			t.Errorf("shutdown: %v", err)
 		}
 		for range 2 {
-			if err := <-served; err != nil {
+			if err := <-served; err != nil && !errors.Is(err, hub.ErrServerClosed) { // before it was served
 				t.Errorf("serve: %v", err)
 			}
 		}

@@ -38,11 +38,11 @@ func NewTelemetry(deviceID string, temperature, humidity float64) Message {
 	}
 }
 
-// topic carries the properties: devices/{id}/messages/events/{properties}.
-func (m Message) topic(deviceID string) string {
+// topic carries the properties: {path}/messages/events/{properties}.
+func (m Message) topic(path string) string {
 	parts := []string{"%24.ct=" + escape(m.ContentType), "%24.ce=utf-8"}
 	for _, p := range m.Properties {
 		parts = append(parts, escape(p.Name)+"="+escape(p.Value))
 	}
-	return "devices/" + deviceID + "/messages/events/" + strings.Join(parts, "&")
+	return path + "/messages/events/" + strings.Join(parts, "&")
 }

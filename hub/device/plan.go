@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"hubscope/hub/ca"
@@ -82,6 +83,32 @@ var faulty = []struct {
 	{"turbine", faultWrongKey}, {"robot", faultOldToken}, {"valve", faultUnverifiedCA}, {"camera", faultRevoked}, {"gateway", faultDistrust},
 }
 
+// A habit is what is odd about a device that does get in.
+type habit string
+
+const (
+	habitRollback habit = "comes back with older firmware, and TLS 1.0"
+	habitRoams    habit = "connects from another network every other time"
+	habitLoops    habit = "connects anew as soon as it is connected"
+	habitShares   habit = "shares its certificate with another device"
+	habitModule   habit = "has a module with a connection of its own"
+	habitPaused   habit = "is disabled by the operator for a while"
+)
+
+// habits are the devices that have one: the first ones of a kind.
+var habits = map[string][]habit{
+	"turbine": {habitRollback}, "camera": {habitRoams}, "valve": {habitLoops}, "sensor": {habitShares, habitShares},
+	"gateway": {habitModule}, "tracker": {habitPaused},
+}
+
+// onPolicyHub is how many devices of a kind are on the hub whose policy is
+// changed, after those with habits. They need no CA there.
+var onPolicyHub = map[string]int{"robot": 2, "meter": 4, "pump": 1, "boiler": 1}
+
+// rollback is what a device with older firmware offers.
+var rollback = model{sdk: "Microsoft.Azure.Devices.Client/1.0.9 (.NET Framework 4.5; Windows 7; X86)", min: tls.VersionTLS10, max: tls.VersionTLS10,
+	suites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_128_CBC_SHA}}
+
 // A profile is one device of the plan. It is the same for the same seed.
 type profile struct {
 	model
@@ -95,6 +122,10 @@ type profile struct {
 	session time.Duration
 	// twin: a second device with the same id and credentials fights it.
 	twin bool
+	// What else the plant shows of devices that do get in.
+	habit habit
+	// policyHub says that the device belongs to the hub whose policy is changed.
+	policyHub bool
 	// site and host make the address that it connects from.
 	site, host byte
 	seed       uint64
@@ -127,6 +158,10 @@ func plan(n int, seed uint64) []profile {
 		switch r := random.Float64(); {
 		case r < 0.05: // ends soon
 			p.validFor = time.Duration(3+random.IntN(22)) * 24 * time.Hour
+		case r < 0.08: // ends within two months
+			p.validFor = time.Duration(32+random.IntN(26)) * 24 * time.Hour
+		case r < 0.11: // within three
+			p.validFor = time.Duration(62+random.IntN(26)) * 24 * time.Hour
 		case r < 0.30: // a bad link
 			p.session = time.Duration(25+random.IntN(60)) * time.Second
 		}
@@ -145,6 +180,10 @@ func plan(n int, seed uint64) []profile {
 				p.id, p.via, p.session = showcase, MQTT, 45*time.Second
 			}
 			p.twin = p.kind == "robot" && k == 0
+			if list := habits[p.kind]; k < len(list) {
+				p.assume(list[k])
+			}
+			p.policyHub = k >= 1 && k <= onPolicyHub[p.kind]
 		}
 	}
 	for _, f := range faulty {
@@ -162,6 +201,31 @@ func plan(n int, seed uint64) []profile {
 	}
 	random.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	return list
+}
+
+// assume gives the device a habit, and sessions that are over soon enough to
+// show it.
+func (p *profile) assume(h habit) {
+	p.habit = h
+	switch h {
+	case habitRollback, habitRoams:
+		p.session = 30 * time.Second
+	case habitLoops:
+		p.session = time.Second
+	case habitPaused:
+		p.via = MQTT // where it is cut at once
+	}
+}
+
+// newcomer is a device that joins the plant later: an old one, bought second hand.
+func newcomer(seed uint64, list []profile) profile {
+	p := profile{model: models[slices.IndexFunc(models, func(m model) bool { return m.kind == "pump" })],
+		seed: seed, site: 3, host: 77, session: 2 * time.Minute}
+	p.via = MQTT
+	for n := 5000; p.id == "" || slices.ContainsFunc(list, func(q profile) bool { return q.id == p.id }); n++ {
+		p.id = fmt.Sprintf("pump-%04d", n)
+	}
+	return p
 }
 
 // apportion shares n devices out among the models, by largest remainder.
