@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -35,8 +36,8 @@ type Answer struct {
 	// Progress, if set, is called by Next for each report of progress.
 	Progress func(Stats)
 
-	body io.ReadCloser
-	dec  *json.Decoder
+	body  io.ReadCloser
+	lines *bufio.Reader
 }
 
 // Query runs a query. It returns when the columns are known; progress before
@@ -48,7 +49,7 @@ func (c *Client) Query(ctx context.Context, req QueryRequest, progress func(Stat
 	if err != nil {
 		return nil, err
 	}
-	a := &Answer{Progress: progress, body: res.Body, dec: json.NewDecoder(res.Body)}
+	a := &Answer{Progress: progress, body: res.Body, lines: bufio.NewReaderSize(res.Body, 16<<10)}
 	for a.Columns == nil {
 		line, err := a.line()
 		if err != nil {
@@ -66,13 +67,24 @@ func (c *Client) Query(ctx context.Context, req QueryRequest, progress func(Stat
 
 // line reads one line; an error that the service tells is returned as such.
 func (a *Answer) line() (*Line, error) {
+	text, err := a.lines.ReadBytes('\n')
+	if err != nil && (len(text) == 0 || !errors.Is(err, io.EOF)) {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, fmt.Errorf("the answer ends early: %w", err)
+	}
+	if rows, ok := splitRows(text); ok {
+		return &Line{Rows: rows}, nil
+	}
 	var raw struct {
 		Line
 		Columns *[]Column `json:"columns"` // an empty list is not a missing one
 	}
-	if err := a.dec.Decode(&raw); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
+	if err := json.Unmarshal(text, &raw); err != nil {
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) && syntax.Offset >= int64(len(text)) {
+			err = io.ErrUnexpectedEOF // cut off
 		}
 		return nil, fmt.Errorf("the answer ends early: %w", notAnswer(err))
 	}

@@ -1,6 +1,7 @@
 package ds
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -111,7 +112,7 @@ func (c *column) add(cell json.RawMessage) (err error) {
 		}
 		c.times = append(c.times, t)
 	case "dynamic":
-		c.jsons = append(c.jsons, cell)
+		c.jsons = append(c.jsons, bytes.Clone(cell)) // cells are parts of a whole line
 	default: // string, guid
 		var s string
 		if !null {
