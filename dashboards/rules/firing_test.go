@@ -21,6 +21,7 @@ import (
 	"hubscope/deploy/embed"
 	"hubscope/ingest"
 	"hubscope/ingest/stream"
+	"hubscope/plugin/host"
 	"hubscope/query"
 	"hubscope/query/clickhouse"
 )
@@ -49,16 +50,21 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// plugin is the path of the built plugin. It is built before events are stored,
+// which are young only for a while.
+var plugin = sync.OnceValues(func() (string, error) { return host.Build(context.Background(), store.dir) })
+
 // hub is the name of a scenario's hub.
 func (s scenario) hub() string { return s.rule + ": " + s.name }
 
 // fill starts the engine and stores the events.
 func fill() (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
 	if store.dir, err = os.MkdirTemp("", "hubscope-rules-"); err != nil {
 		return err
 	}
+	plugin() // who needs it hears of its error
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
 	if store.engine, err = embed.StartEngine(ctx, embed.EngineConfig{Dir: store.dir + "/engine"}); err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func TestGrafana(t *testing.T) {
 	access.Admit("of-nobody", api.Identity{Name: "nobody", Role: api.Reader, Hubs: []string{"no-such-hub"}})
 	service := httptest.NewServer(api.NewServer(newEngine(t), api.Config{Access: access}))
 	defer service.Close()
-	exe, err := host.Build(t.Context(), t.TempDir())
+	exe, err := plugin()
 	if err != nil {
 		t.Fatal(err)
 	}
