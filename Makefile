@@ -22,7 +22,10 @@ FUZZ_TIME ?= 60s
 # time runs out while an input is being looked at, go test fails without one.
 FUZZ_SOME ?= ./query/plan:FuzzCompile:20000x ./query/kql:FuzzParsePrint:40000x ./query/chsql:FuzzQuote:2000x
 
-.PHONY: help up build test race lint fmt bench fuzz fuzz-some screenshot clean
+# What the Grafana data source is built for.
+PLUGIN_PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
+
+.PHONY: help up build plugin test race lint fmt bench fuzz fuzz-some screenshot clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +36,21 @@ up: build $(ENGINE) ## run the whole stack with a live demo fleet (Ctrl-C stops 
 build: $(CONSOLE) ## build bin/hubscope
 	@mkdir -p bin
 	go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/hubscope ./deploy/hubscope
+
+plugin: .stamp/plugin ## build the Grafana data source and its zip (plugin/dist)
+	@rm -f plugin/dist/*.zip
+	@export SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || date +%s)}"; \
+	version=$$(sed -n 's/^  "version": "\(.*\)",$$/\1/p' plugin/package.json); \
+	info="{\"time\":$${SOURCE_DATE_EPOCH}000,\"pluginID\":\"hubscope-connections-datasource\",\"version\":\"$$version\"}"; \
+	npm --prefix plugin run --silent build; \
+	for platform in $(PLUGIN_PLATFORMS); do \
+	  os=$${platform%/*}; arch=$${platform#*/}; ext=; if [ $$os = windows ]; then ext=.exe; fi; \
+	  echo "gpx_hubscope_$${os}_$$arch$$ext"; \
+	  GOOS=$$os GOARCH=$$arch go build -trimpath -buildvcs=false -tags arrow_json_stdlib \
+	    -ldflags "-s -w -X 'github.com/grafana/grafana-plugin-sdk-go/build/buildinfo.buildInfoJSON=$$info'" \
+	    -o "plugin/dist/gpx_hubscope_$${os}_$$arch$$ext" ./plugin/pkg; \
+	done; \
+	go run ./plugin/pack
 
 test: build $(NPM_STAMPS) ## run every test, and print the slowest
 	@code=0; go tool gotestsum --format pkgname --format-hide-empty-pkg --jsonfile .stamp/test.json -- -p 2 -timeout $(TEST_TIMEOUT) ./... || code=$$?; \
@@ -75,7 +93,7 @@ screenshot: $(CONSOLE) ## make the README's pictures of the console of the stack
 	node query/console/e2e/screenshot.mjs $(or $(QUERY_URL),http://127.0.0.1:7070) query/console
 
 clean: ## remove what make has built and installed (not hubscope-data)
-	rm -rf bin .stamp query/console/dist/* $(addsuffix /node_modules,$(NPM_FOLDERS))
+	rm -rf bin .stamp query/console/dist/* plugin/dist $(addsuffix /node_modules,$(NPM_FOLDERS))
 
 query/console/dist/index.html: .stamp/query_console $(wildcard query/console/src/*) query/console/build.mjs query/console/tsconfig.json
 	npm --prefix query/console run --silent check

@@ -38,6 +38,7 @@ var allowed = map[string][]string{
 	"plugin/pkg":       {"plugin/pkg/ds"},
 	"plugin/pkg/ds":    {"query/api", "query/kql"}, // kql: macros and variables are replaced by tokens
 	"plugin/host":      {},
+	"plugin/pack":      {},
 	// Data with tests, and no code.
 	"dashboards":       {},
 	"dashboards/rules": {},
