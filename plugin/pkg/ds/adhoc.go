@@ -22,18 +22,18 @@ type FilterColumn struct {
 // first. It makes a new list.
 func FilterColumns() []FilterColumn {
 	const (
-		connections, devices, azure, metrics, pipeline = "Connections", "Devices", "AzureDiagnostics", "AzureMetrics", "PipelineMetrics"
+		connections, devices, azure, metrics, pipeline, audit = "Connections", "Devices", "AzureDiagnostics", "AzureMetrics", "PipelineMetrics", "Audit"
 	)
 	text := func(name, doc string, tables ...string) FilterColumn {
 		return FilterColumn{name, "string", doc, tables}
 	}
 	return []FilterColumn{
-		text("Hub", "IoT hub.", connections, devices, metrics, pipeline),
+		text("Hub", "IoT hub.", connections, devices, metrics, pipeline, audit),
 		text("DeviceId", "Device whose identity was proven.", connections, devices),
-		text("OperationName", "What happened: deviceConnect, deviceDisconnect, connectionRefused, ...", connections, devices, azure),
+		text("OperationName", "What happened: deviceConnect, deviceDisconnect, connectionRefused, ...", connections, devices, azure, audit),
 		text("Level", "Information, Warning or Error.", connections, azure),
 		text("Stage", "How far the connection came: tcp, hello, handshake, auth, session.", connections),
-		text("ResultType", "Azure IoT Hub error code, empty for success.", connections, devices, azure, metrics),
+		text("ResultType", "Azure IoT Hub error code, empty for success.", connections, devices, azure, metrics, audit),
 		text("ResultSignature", "Name of the error code.", connections, azure),
 		text("Protocol", "Mqtt, MqttWs, Amqp, AmqpWs or Https.", connections, devices, metrics),
 		text("AuthType", "sas, x509Ca, x509Thumbprint or none.", connections, devices),
@@ -48,15 +48,17 @@ func FilterColumns() []FilterColumn {
 		text("UserAgent", "HTTP User-Agent.", connections),
 		text("Ja4", "JA4 fingerprint of the ClientHello.", connections, devices),
 		text("Sni", "Server name that the client asked for.", connections),
-		text("MaskedIpAddress", "Masked address of the client.", connections, devices),
+		text("MaskedIpAddress", "Masked address of the client.", connections, devices, audit),
 		text("CaName", "CA certificate of the hub that the client's chain led to.", connections, devices),
 		text("CertIssuer", "Issuer of the client certificate.", connections, devices),
 		text("DisconnectReason", "Why the session ended.", connections),
 		text("AlertSent", "TLS alert that the hub sent.", connections),
 		text("AlertReceived", "TLS alert that the client sent.", connections),
-		text("Node", "Process that took the connection or measured.", connections, pipeline),
+		text("Node", "Process that took the connection or measured.", connections, pipeline, audit),
 		text("MetricName", "Name of the metric.", metrics, pipeline),
 		text("Service", "Part of the pipeline that measured.", pipeline),
+		text("Action", "What was done: Create, Update or Delete.", audit),
+		text("Actor", "Who did it.", audit),
 	}
 }
 

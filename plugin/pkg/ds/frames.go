@@ -60,6 +60,8 @@ type shape struct {
 	alert bool
 	// expanded is the query, whose range and bins the axis of arrays may follow.
 	expanded *Expanded
+	// deviceLink, if not empty, is the address of the dashboard of one device.
+	deviceLink string
 }
 
 // frames makes the frames of a result. The error is the user's.
@@ -74,9 +76,13 @@ func (r *result) frames(s shape) (data.Frames, []data.Notice, error) {
 	case s.format == FormatTimeSeries:
 		return r.series(s)
 	case s.numeric:
-		return r.numbers(s)
+		frames, notices, err := r.numbers(s)
+		if err == nil || s.alert {
+			return frames, notices, err
+		}
+		// The expression may be about another query of the panel.
 	}
-	return data.Frames{r.table()}, r.beyond(), nil
+	return data.Frames{r.table(s.deviceLink)}, r.beyond(), nil
 }
 
 // beyond tells of datetimes that frames cannot hold.
@@ -110,11 +116,35 @@ func count(n int, thing string) string {
 	return strconv.Itoa(n) + " " + thing + "s"
 }
 
-// table returns the result as it is.
-func (r *result) table() *data.Frame {
+// table returns the result as it is. Its cells offer filters where there are ad
+// hoc filters for their columns, and those of devices a link to the dashboard of
+// the device.
+func (r *result) table(deviceLink string) *data.Frame {
 	f := data.NewFrame("")
+	has := func(name string) bool {
+		return slices.ContainsFunc(r.columns, func(c *column) bool { return c.name == name })
+	}
+	filters := FilterColumns()
 	for _, c := range r.columns {
-		f.Fields = append(f.Fields, c.field(nil, nil))
+		field := c.field(nil, nil)
+		config := func() *data.FieldConfig {
+			if field.Config == nil {
+				field.Config = &data.FieldConfig{}
+			}
+			return field.Config
+		}
+		if slices.ContainsFunc(filters, func(f FilterColumn) bool { return f.Name == c.name && f.Type == c.typ }) {
+			yes := true
+			config().Filterable = &yes
+		}
+		if c.name == "DeviceId" && c.typ == "string" && deviceLink != "" {
+			url := deviceLink + "&var-device=${__value.raw:percentencode}&${__url_time_range}"
+			if has("Hub") {
+				url += "&var-hub=${__data.fields.Hub:percentencode}"
+			}
+			config().Links = []data.DataLink{{Title: "TLS of this device", URL: url}}
+		}
+		f.Fields = append(f.Fields, field)
 	}
 	f.Meta = &data.FrameMeta{Type: data.FrameTypeTable, TypeVersion: typeVersion, PreferredVisualization: data.VisTypeTable}
 	return f

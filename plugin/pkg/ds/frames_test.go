@@ -81,7 +81,7 @@ func framesOf(t *testing.T, words []string, answer []byte) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := shape{format: Format(words[0]), numeric: is("alert") || is("expression"), alert: is("alert"), expanded: &x}
+	s := shape{format: Format(words[0]), numeric: is("alert") || is("expression"), alert: is("alert"), expanded: &x, deviceLink: "/d/tls-device?var-ds=hubscope"}
 	frames, notices, err := r.frames(s)
 	if err != nil {
 		return "error: " + err.Error() + "\n"
@@ -204,7 +204,7 @@ func TestFieldsKeepTypes(t *testing.T) {
 	for _, typ := range []string{"bool", "int", "long", "real", "decimal", "datetime", "timespan", "string", "guid", "dynamic"} {
 		columns = append(columns, api.Column{Name: typ, Type: typ})
 	}
-	empty := newResult(columns).table()
+	empty := newResult(columns).table("")
 	r := newResult(columns)
 	cells := `[true,1,1,1.5,"1.5","2026-11-21T06:00:00.0000000Z","00:00:01","x","74be27de-1e4e-49d9-b579-fe0b331d3642",{}]`
 	var row []json.RawMessage
@@ -214,7 +214,7 @@ func TestFieldsKeepTypes(t *testing.T) {
 	if err := r.add([][]json.RawMessage{row}); err != nil {
 		t.Fatal(err)
 	}
-	for i, f := range r.table().Fields {
+	for i, f := range r.table("").Fields {
 		if want := empty.Fields[i].Type(); f.Type() != want {
 			t.Errorf("%s: %v with rows, %v without", f.Name, f.Type(), want)
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -29,12 +30,16 @@ const timeoutMargin = 2 * time.Second
 // fromExpression is the header of queries whose frames go to an expression.
 const fromExpression = "X-Grafana-From-Expr"
 
+// skipCache is the header of queries that Grafana itself would not answer from a
+// cache.
+const skipCache = "X-Cache-Skip"
+
 // QueryData answers the queries of a panel, an alert rule, a variable or Explore:
 // each on its own, so that one that fails leaves the others their data.
 func (d *Datasource) QueryData(ctx context.Context, req *backend.QueryDataRequest) (*backend.QueryDataResponse, error) {
 	ctx = d.authorize(ctx, req.GetHTTPHeaders())
 	header := func(name string) bool { return req.Headers[name] != "" || req.GetHTTPHeader(name) != "" }
-	from := origin{alert: header(backend.FromAlertHeaderName), expression: header(fromExpression)}
+	from := origin{alert: header(backend.FromAlertHeaderName), expression: header(fromExpression), fresh: header(skipCache)}
 	answer := backend.NewQueryDataResponse()
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -56,6 +61,7 @@ func (d *Datasource) QueryData(ctx context.Context, req *backend.QueryDataReques
 // origin says what part of Grafana asks.
 type origin struct {
 	alert, expression bool
+	fresh             bool // no cache
 }
 
 // respond answers one query. It does not panic.
@@ -92,7 +98,7 @@ func (d *Datasource) respond(ctx context.Context, q backend.DataQuery, from orig
 	if err != nil {
 		return d.failed(ctx, err, x)
 	}
-	frames, told, err := r.frames(shape{format: m.Format, numeric: from.alert || from.expression, alert: from.alert, expanded: x})
+	frames, told, err := r.frames(shape{format: m.Format, numeric: from.alert || from.expression, alert: from.alert, expanded: x, deviceLink: d.deviceLink()})
 	if err != nil {
 		return d.failed(ctx, backend.DownstreamError(err), x)
 	}
@@ -100,23 +106,22 @@ func (d *Datasource) respond(ctx context.Context, q backend.DataQuery, from orig
 	return backend.DataResponse{Frames: frames, Status: backend.StatusOK}
 }
 
+// deviceLink is the address of the dashboard of one device, for this data source.
+func (d *Datasource) deviceLink() string {
+	return "/d/" + url.PathEscape(d.settings.TLSDeviceDashboardUID) + "?var-ds=" + url.QueryEscape(d.uid)
+}
+
 // plan expands a query, and says how long its result may be kept: less than 0 is
 // not even while it runs. The range of a query that bins by $__timeInterval is
 // widened to whole bins, so that one refresh after the other asks for the same
 // until the next bin begins, and no bin is half full for the sake of the range.
 func (d *Datasource) plan(m Model, q backend.DataQuery, from origin) (*Expanded, time.Duration, error) {
-	interval := q.Interval
-	if from.alert && interval > time.Second || !from.alert {
-		interval = max(interval, d.settings.TimeInterval)
-	} else if d.settings.TimeInterval > time.Second {
-		interval = d.settings.TimeInterval
-	}
-	x, err := Expand(m, q.TimeRange, interval, q.MaxDataPoints, from.alert)
+	x, err := Expand(m, q.TimeRange, max(q.Interval, d.settings.TimeInterval), q.MaxDataPoints, from.alert)
 	if err != nil {
 		return nil, 0, err
 	}
 	keep := d.settings.Cache
-	if from.alert || keep < 0 {
+	if from.alert || from.fresh || keep < 0 {
 		return &x, -1, nil
 	}
 	if !x.Bins {
