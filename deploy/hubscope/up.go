@@ -77,6 +77,11 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 	set(&s.Hub.HTTPS, c.HTTPSListen)
 	set(&s.Query.Listen, c.QueryListen)
 
+	if flood := &s.Hub.Flood; c.Demo && *flood == defaultSettings().Hub.Flood {
+		// The demo's port scan shall be summed up, not fill the tables.
+		flood.Burst, flood.PerSecond = 40, 1
+	}
+
 	unlock, err := lockData(c.Data)
 	if err != nil {
 		return err
@@ -214,8 +219,13 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 	return g.wait(ctx)
 }
 
-// strictName is the demo's second hub: one that enforces.
-const strictName = "strict"
+// strictName is the demo's second hub: one that enforces. policyName is its third,
+// small one, whose minTlsVersion the fleet's operator raises from 1.0 to 1.2 a
+// minute after the start.
+const (
+	strictName = "strict"
+	policyName = "plant-7"
+)
 
 // hubs are those that `up` serves. The demo hub observes legacy devices, and a
 // strict one beside it refuses them; without the demo there is one hub with
@@ -226,7 +236,10 @@ func (c *upCmd) hubs(s *Settings) []registry.Hub {
 		return []registry.Hub{h}
 	}
 	h.MinTLSVersion = registry.TLS10
-	return []registry.Hub{h, {Name: strictName, HostNames: []string{"strict.localhost"}, MinTLSVersion: registry.TLS12}}
+	return []registry.Hub{h,
+		{Name: strictName, HostNames: []string{"strict.localhost"}, MinTLSVersion: registry.TLS12},
+		{Name: policyName, HostNames: []string{"plant-7.localhost"}, MinTLSVersion: registry.TLS10},
+	}
 }
 
 // describe says in a line what the hub serves.
@@ -294,8 +307,8 @@ func (c *upCmd) startFleet(ctx context.Context, g *group, s *Settings, h *runnin
 	}
 	roots.AppendCertsFromPEM(b)
 	fleet, err := device.NewFleet(device.FleetConfig{
-		Registry: h.Registry, LegacyHub: s.Hub.Name, StrictHub: strictName, MQTT: h.MQTT, HTTPS: h.HTTPS,
-		Roots: roots, Dir: filepath.Join(c.Data, "fleet"), Logger: t.Log,
+		Registry: h.Registry, LegacyHub: s.Hub.Name, StrictHub: strictName, PolicyHub: policyName,
+		MQTT: h.MQTT, HTTPS: h.HTTPS, Roots: roots, Dir: filepath.Join(c.Data, "fleet"), Logger: t.Log,
 	})
 	if err != nil {
 		return "", err

@@ -93,11 +93,12 @@ const (
 	habitShares   habit = "shares its certificate with another device"
 	habitModule   habit = "has a module with a connection of its own"
 	habitPaused   habit = "is disabled by the operator for a while"
+	habitExpires  habit = "has a certificate that expires today"
 )
 
 // habits are the devices that have one: the first ones of a kind.
 var habits = map[string][]habit{
-	"turbine": {habitRollback}, "camera": {habitRoams}, "valve": {habitLoops}, "sensor": {habitShares, habitShares},
+	"turbine": {habitRollback}, "camera": {habitRoams, "", habitExpires}, "valve": {habitLoops}, "sensor": {habitShares, habitShares},
 	"gateway": {habitModule}, "tracker": {habitPaused},
 }
 
@@ -184,6 +185,9 @@ func plan(n int, seed uint64) []profile {
 				p.assume(list[k])
 			}
 			p.policyHub = k >= 1 && k <= onPolicyHub[p.kind]
+			if p.policyHub && p.version() < "1.2" {
+				p.session = 45 * time.Second // so that they soon meet the new policy
+			}
 		}
 	}
 	for _, f := range faulty {
@@ -210,6 +214,8 @@ func (p *profile) assume(h habit) {
 	switch h {
 	case habitRollback, habitRoams:
 		p.session = 30 * time.Second
+	case habitExpires:
+		p.session, p.validFor = time.Minute, 2*time.Minute
 	case habitLoops:
 		p.session = time.Second
 	case habitPaused:
