@@ -14,7 +14,9 @@ type scenario struct {
 	name   string
 	rule   string
 	events func(now time.Time) []ingest.Event // Hub, Node and Category are filled in
-	want   []row
+	// samples of PipelineMetrics, likewise.
+	samples func(now time.Time) []ingest.Metric
+	want    []row
 }
 
 // row is a row of a rule's query. Its value is at least value, and at most most
@@ -239,7 +241,11 @@ var scenarios = []scenario{
 
 	{name: "late events", rule: "IngestLagHigh", events: func(now time.Time) []ingest.Event {
 		return times(20, now.Add(-10*time.Minute), 0, reconnect)
-	}, want: []row{{value: 600, most: 720}}},
+	}, want: []row{{labels: map[string]string{"Stream": ""}, value: 600, most: 720}}},
+	{name: "a collector that waits", rule: "IngestLagHigh", samples: func(now time.Time) []ingest.Metric { return waiting(now, 90*time.Second) },
+		want: []row{{labels: map[string]string{"Stream": "HUBSCOPE_EVENTS_0"}, value: 90, most: 90}}},
+	{name: "a collector that works", rule: "IngestLagHigh", samples: func(now time.Time) []ingest.Metric { return waiting(now, 2*time.Second) }},
+	{name: "a collector that waited", rule: "IngestLagHigh", samples: func(now time.Time) []ingest.Metric { return waiting(now.Add(-10*time.Minute), time.Hour) }},
 	{name: "events in time, and one that is not", rule: "IngestLagHigh", events: func(now time.Time) []ingest.Event {
 		return append(times(40, now, 0, reconnect), times(1, now.Add(-10*time.Minute), 0, reconnect)...)
 	}},
@@ -258,6 +264,14 @@ func fleet(now time.Time, n, legacy int) []ingest.Event {
 // usual is three hours of as many connects every five minutes.
 func usual(now time.Time, n int) []ingest.Event {
 	return times(36*n, now.Add(-200*time.Minute), 5*time.Minute/time.Duration(n), reconnect)
+}
+
+// waiting is the age of the oldest event in a stream, as a collector reports it.
+func waiting(now time.Time, age time.Duration) []ingest.Metric {
+	return []ingest.Metric{{
+		TimeGenerated: now.Truncate(time.Minute), MetricName: "hubscope_collector_lag_age_seconds", Service: "collector", MetricType: "Gauge",
+		UnitName: "Seconds", Stream: "HUBSCOPE_EVENTS_0", Total: age.Microseconds(), Count: 1, Minimum: age.Microseconds(), Maximum: age.Microseconds(),
+	}}
 }
 
 func reconnect(_ int, at time.Time) ingest.Event { return connect("d", "1.2", strong, at) }

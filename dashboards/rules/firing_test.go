@@ -99,8 +99,17 @@ func fill() (err error) {
 	for _, run := range []func(context.Context) error{c.Run, publisher.Run} {
 		wg.Go(func() { failed <- run(ctx) })
 	}
-	now, events := time.Now(), 0
+	now, events := time.Now(), 0 // and samples
 	for _, s := range scenarios {
+		if s.samples != nil {
+			samples := s.samples(now)
+			for i := range samples {
+				samples[i].Hub, samples[i].Node = s.hub(), "node"
+			}
+			publisher.PublishMetrics(samples)
+			events += len(samples)
+			continue
+		}
 		for i, e := range s.events(now) {
 			e.Hub, e.Node, e.Category, e.Sequence = s.hub(), "node", ingest.CategoryConnections, e.TimeGenerated.UnixMicro()+int64(i)
 			publisher.Publish(&e)
@@ -119,7 +128,7 @@ func fill() (err error) {
 	}
 	for {
 		// Before the collector has made them there are no tables.
-		rows, err := rowsOf(ctx, engine, query.Request{Text: `Connections | summarize Value = count()`})
+		rows, err := rowsOf(ctx, engine, query.Request{Text: `union (Connections | project Hub), (PipelineMetrics | project Hub) | summarize Value = count()`})
 		if err == nil && len(rows) == 1 && int(rows[0].value) == events {
 			return nil
 		}
