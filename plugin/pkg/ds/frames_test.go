@@ -87,6 +87,7 @@ func framesOf(t *testing.T, words []string, answer []byte) string {
 		return "error: " + err.Error() + "\n"
 	}
 	describe(frames, &x, r, is("cached"), notices)
+	checkPlane(t, frames)
 	return printFrames(t, frames)
 }
 

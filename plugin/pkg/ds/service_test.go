@@ -189,6 +189,7 @@ func one(t testing.TB, d *Datasource, headers map[string]string, q backend.DataQ
 	if r.Error != nil {
 		t.Fatalf("%s: %v", q.JSON, r.Error)
 	}
+	checkPlane(t, r.Frames)
 	return r.Frames
 }
 
