@@ -8,6 +8,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 export CGO_ENABLED := 0
+# What is dated has the date of the commit: builds of one commit are equal.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 NPM_FOLDERS := $(patsubst %/package-lock.json,%,$(shell git ls-files '*package-lock.json' 2>/dev/null || find . -name package-lock.json -not -path '*/node_modules/*'))
 NPM_STAMPS := $(foreach f,$(NPM_FOLDERS),.stamp/$(subst /,_,$(f)))
@@ -15,6 +17,8 @@ ENGINE := .stamp/deploy_engine
 # The console is built when npm is there; without it, or with CONSOLE= on the
 # command line, the binary has its plain page.
 CONSOLE := $(if $(shell command -v npm),query/console/dist/index.html)
+# The data source's frontend, which the browser's tests use as it is built.
+FRONTEND := plugin/dist/module.js
 # go test's own limit for one package; the whole suite is to stay under 30 minutes.
 TEST_TIMEOUT ?= 20m
 FUZZ_TIME ?= 60s
@@ -37,12 +41,10 @@ build: $(CONSOLE) ## build bin/hubscope
 	@mkdir -p bin
 	go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/hubscope ./deploy/hubscope
 
-plugin: .stamp/plugin ## build the Grafana data source and its zip (plugin/dist)
+plugin: $(FRONTEND) ## build the Grafana data source and its zip (plugin/dist)
 	@rm -f plugin/dist/*.zip
-	@export SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || date +%s)}"; \
-	version=$$(sed -n 's/^  "version": "\(.*\)",$$/\1/p' plugin/package.json); \
+	@version=$$(sed -n 's/^  "version": "\(.*\)",$$/\1/p' plugin/package.json); \
 	info="{\"time\":$${SOURCE_DATE_EPOCH}000,\"pluginID\":\"hubscope-connections-datasource\",\"version\":\"$$version\"}"; \
-	npm --prefix plugin run --silent build; \
 	for platform in $(PLUGIN_PLATFORMS); do \
 	  os=$${platform%/*}; arch=$${platform#*/}; ext=; if [ $$os = windows ]; then ext=.exe; fi; \
 	  echo "gpx_hubscope_$${os}_$$arch$$ext"; \
@@ -52,12 +54,12 @@ plugin: .stamp/plugin ## build the Grafana data source and its zip (plugin/dist)
 	done; \
 	go run ./plugin/pack
 
-test: build $(NPM_STAMPS) ## run every test, and print the slowest
+test: build $(NPM_STAMPS) $(FRONTEND) ## run every test, and print the slowest
 	@code=0; go tool gotestsum --format pkgname --format-hide-empty-pkg --jsonfile .stamp/test.json -- -p 2 -timeout $(TEST_TIMEOUT) ./... || code=$$?; \
 	echo; echo "slowest tests:"; go tool gotestsum tool slowest --num 15 --threshold 1s --jsonfile .stamp/test.json; \
 	$(MAKE) --no-print-directory fuzz-some || code=$$?; exit $$code
 
-race: $(NPM_STAMPS) ## run the tests under the race detector (needs a C compiler)
+race: $(NPM_STAMPS) $(FRONTEND) ## run the tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race -p 1 -timeout $(TEST_TIMEOUT) ./...
 
 lint: ## gofmt, go vet, staticcheck, go mod tidy
@@ -98,6 +100,9 @@ clean: ## remove what make has built and installed (not hubscope-data)
 query/console/dist/index.html: .stamp/query_console $(wildcard query/console/src/*) query/console/build.mjs query/console/tsconfig.json
 	npm --prefix query/console run --silent check
 	npm --prefix query/console run --silent build
+
+$(FRONTEND): .stamp/plugin $(shell find plugin/src -type f) $(wildcard dashboards/*.json) plugin/webpack.config.mjs plugin/package.json plugin/README.md plugin/CHANGELOG.md plugin/LICENSE
+	npm --prefix plugin run --silent build
 
 # One rule for every npm folder: install exactly what its lock file says.
 define npm_rule

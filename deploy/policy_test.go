@@ -35,9 +35,11 @@ var allowed = map[string][]string{
 	"hub/ca":           {},
 	"hub/device":       {"hub/registry", "hub/ca"},
 	"deploy/embed":     {},
+	"plugin":           {}, // tests of the frontend
 	"plugin/pkg":       {"plugin/pkg/ds"},
 	"plugin/pkg/ds":    {"query/api", "query/kql"}, // kql: macros and variables are replaced by tokens
 	"plugin/host":      {},
+	"plugin/e2e":       {},
 	"plugin/pack":      {},
 	// Data with tests, and no code.
 	"dashboards":       {},
