@@ -98,6 +98,11 @@ func (d *Datasource) respond(ctx context.Context, q backend.DataQuery, from orig
 	if err != nil {
 		return d.failed(ctx, err, x)
 	}
+	if from.alert && r.truncated {
+		// What is cut off would raise no alert, and nobody reads a rule's notices.
+		err := fmt.Errorf("the query gives more than %s, its row limit, and an alert rule must see all: aggregate, filter, or raise the limit of the query", count(r.rows, "row"))
+		return d.failed(ctx, backend.DownstreamError(err), x)
+	}
 	frames, told, err := r.frames(shape{format: m.Format, numeric: from.alert || from.expression, alert: from.alert, expanded: x, deviceLink: d.deviceLink()})
 	if err != nil {
 		return d.failed(ctx, backend.DownstreamError(err), x)

@@ -314,7 +314,11 @@ func TestQueryDataAlert(t *testing.T) {
 	if f := one(t, d, alert, rule("Connections | where Hub == 'none' | summarize n=count() by bin(TimeGenerated, 1h), Hub", asSeries))[0]; f.Meta.Type != data.FrameTypeTimeSeriesMulti || len(f.Fields) > 0 {
 		t.Errorf("no rows: %s with %d fields", f.Meta.Type, len(f.Fields))
 	}
-	r := ask(t, d, alert, rule("Connections | where Hub == $hub | count"))["A"]
+	r := ask(t, d, alert, rule("Connections | summarize n=count() by DeviceId", `"rowLimit":3`))["A"]
+	if r.ErrorSource != backend.ErrorSourceDownstream || r.Status != 400 || !strings.Contains(r.Error.Error(), "more than 3 rows") {
+		t.Errorf("%d %s %v", r.Status, r.ErrorSource, r.Error)
+	}
+	r = ask(t, d, alert, rule("Connections | where Hub == $hub | count"))["A"]
 	if r.ErrorSource != backend.ErrorSourceDownstream || r.Status != 400 || !strings.Contains(r.Error.Error(), "alert rules have no dashboard variables") {
 		t.Errorf("%d %s %v", r.Status, r.ErrorSource, r.Error)
 	}
