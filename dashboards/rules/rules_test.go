@@ -166,7 +166,7 @@ func TestForm(t *testing.T) {
 			var labels []string
 			for _, c := range a.Columns {
 				switch {
-				case c.Type == plan.String && model.LabelName(c.Name).IsValidLegacy():
+				case c.Type == plan.String && model.LegacyValidation.IsValidLabelName(c.Name):
 					labels = append(labels, c.Name)
 				case c.Name == "Value" && (c.Type == plan.Long || c.Type == plan.Int || c.Type == plan.Real):
 					values++

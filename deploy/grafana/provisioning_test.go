@@ -540,7 +540,7 @@ func TestAlertRules(t *testing.T) {
 				t.Errorf("%s: dashboard %q, panel %q, annotations %v", name, r.DashboardUID, r.PanelID, r.Annotations)
 			}
 			for l, v := range r.Labels {
-				if expand(t, v, nil, nil) == "" || !model.LabelName(l).IsValidLegacy() || strings.HasPrefix(l, "__") {
+				if expand(t, v, nil, nil) == "" || !model.LegacyValidation.IsValidLabelName(l) || strings.HasPrefix(l, "__") {
 					t.Errorf("%s: label %s=%s", name, l, v)
 				}
 			}
