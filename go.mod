@@ -181,7 +181,4 @@ tool (
 	honnef.co/go/tools/cmd/staticcheck
 )
 
-ignore (
-	./plugin/e2e/node_modules
-	./plugin/node_modules
-)
+ignore node_modules

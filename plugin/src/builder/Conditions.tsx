@@ -109,7 +109,7 @@ export function ConditionFields({ id, columns, variables, lookup, value, onChang
         options={options}
         custom
         invalid={v && !isValue(v)}
-        placeholder={placeholder(type)}
+        placeholder={v?.text === '' ? '""' : placeholder(type)}
         onChange={(text) => setValue(at, toValue(text, type, variables))}
       />
     );

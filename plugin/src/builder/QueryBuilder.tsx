@@ -256,7 +256,7 @@ export function QueryBuilder<Q extends BuilderTarget>({ query, onChange, onRunQu
       </EditorRow>
 
       <EditorRow>
-        <Stack direction="column" gap={0.5}>
+        <Stack direction="column" gap={0.5} grow={1}>
           <Stack justifyContent="space-between" alignItems="center">
             <span className={styles.caption}>{t('builder.kql.label', 'KQL')}</span>
             <ClipboardButton size="sm" variant="secondary" fill="text" icon="copy" getText={() => kql} disabled={!kql}>

@@ -42,8 +42,14 @@ interface ChoiceProps {
 /** Choice is a list of which one is chosen. */
 export function Choice({ label, value, options, onChange, custom, minWidth = 16, ...props }: ChoiceProps) {
   // A value that is not offered any more is still shown.
-  const all =
+  let all =
     Array.isArray(options) && value && !options.some((o) => o.value === value) ? [...options, { value }] : options;
+  if (custom && Array.isArray(all)) {
+    // Of a list that it knows, Combobox keeps the chosen place highlighted while
+    // one types, and Enter does not take what was typed.
+    const known = all;
+    all = async (input) => known.filter((o) => (o.label ?? o.value).toLowerCase().includes(input.toLowerCase()));
+  }
   const field = (
     <Combobox
       {...props}

@@ -1,0 +1,2 @@
+import './kusto-global.js';
+import '@kusto/monaco-kusto/release/esm/kusto.worker';
