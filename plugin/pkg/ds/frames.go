@@ -3,6 +3,7 @@ package ds
 import (
 	"bytes"
 	"cmp"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -824,11 +825,14 @@ func (r *result) id(named map[string]*column, row int) string {
 		return c.text(row) + "-" + s.text(row) + "-" + o.text(row)
 	}
 	h := fnv.New128a()
+	var b []byte
 	for _, c := range r.columns {
 		s := c.text(row)
-		fmt.Fprintf(h, "%s %d:%s\n", c.name, len(s), s)
+		b = strconv.AppendInt(append(append(b[:0], c.name...), ' '), int64(len(s)), 10)
+		b = append(append(append(b, ':'), s...), '\n')
+		h.Write(b)
 	}
-	return fmt.Sprintf("%x", h.Sum(nil))
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // logLabels are the columns of a row that say something, but the time and the
@@ -843,11 +847,21 @@ func (r *result) logLabels(at, row int) json.RawMessage {
 		if len(b) > 1 {
 			b = append(b, ',')
 		}
-		name, _ := json.Marshal(c.name) // of text, which cannot fail
-		value, _ := json.Marshal(s)
-		b = append(append(append(b, name...), ':'), value...)
+		b = append(appendJSON(b, c.name), ':')
+		b = appendJSON(b, s)
 	}
 	return append(b, '}')
+}
+
+// appendJSON appends a text as JSON.
+func appendJSON(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s) // of a text, which cannot fail
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 // Units by the names of columns. An aggregate keeps the name of its column

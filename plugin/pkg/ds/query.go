@@ -27,6 +27,10 @@ const maxConcurrentQueries = 8
 // it is the service which says what took long.
 const timeoutMargin = 2 * time.Second
 
+// defaultLogLines is how many log lines a query gets that sets no row limit: as many
+// as other log data sources show.
+const defaultLogLines = 1000
+
 // fromExpression is the header of queries whose frames go to an expression.
 const fromExpression = "X-Grafana-From-Expr"
 
@@ -156,6 +160,9 @@ func (d *Datasource) request(m Model, x *Expanded) (api.QueryRequest, []data.Not
 	var notices []data.Notice
 	if limit <= 0 {
 		limit = d.settings.DefaultRowLimit
+		if m.Format == FormatLogs {
+			limit = min(limit, defaultLogLines)
+		}
 	}
 	if limit > d.settings.MaxRowLimit {
 		notices = append(notices, info("the row limit of the query, %d, is above that of the data source, which is %d", limit, d.settings.MaxRowLimit))
