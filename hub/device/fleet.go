@@ -492,6 +492,8 @@ func (f *Fleet) attempt(ctx context.Context, m *member, n int, random *rand.Rand
 	switch {
 	case m.habit == habitRollback && n > 0:
 		config.MinVersion, config.MaxVersion, config.Suites, config.SDK = rollback.min, rollback.max, rollback.suites, rollback.sdk
+	case m.habit == habitRepair && n > 0:
+		config.MinVersion, config.MaxVersion, config.Suites, config.SDK = repair.min, repair.max, repair.suites, repair.sdk
 	case m.habit == habitRoams && n%2 == 1 && config.LocalAddress != nil:
 		config.LocalAddress = sourceAddress(f.config.MQTT, 200, m.host)
 	}

@@ -68,7 +68,7 @@ func TestPlan(t *testing.T) {
 		if !ids[showcase] || len(faults) != len(faulty) || twins != 1 || restless < n/10 {
 			t.Errorf("of %d devices: showcase %v, %d faults, %d twins, %d restless", n, ids[showcase], len(faults), twins, restless)
 		}
-		if want := map[habit]int{habitRollback: 1, habitRoams: 1, habitLoops: 1, habitShares: 2, habitModule: 1, habitPaused: 1, habitExpires: 1}; !cmp.Equal(want, habitual) || elsewhere < 3 {
+		if want := map[habit]int{habitRollback: 1, habitRepair: 1, habitRoams: 1, habitLoops: 1, habitShares: 2, habitModule: 1, habitPaused: 1, habitExpires: 1}; !cmp.Equal(want, habitual) || elsewhere < 3 {
 			t.Errorf("of %d devices: habits %v, %d on the hub whose policy changes", n, habitual, elsewhere)
 		}
 		if p := newcomer(7, list); ids[p.id] || p.version() != "1.0" {
@@ -314,6 +314,9 @@ func TestHabits(t *testing.T) {
 	}{
 		{habitRollback, func(a, b *ingest.Event) bool {
 			return a.TlsVersion == "1.2" && b.TlsVersion == "1.0" && a.SdkVersion != b.SdkVersion
+		}},
+		{habitRepair, func(a, b *ingest.Event) bool {
+			return a.WouldFailStrict && !b.WouldFailStrict && a.SdkVersion != b.SdkVersion
 		}},
 		{habitRoams, func(a, b *ingest.Event) bool { return a.MaskedIpAddress != b.MaskedIpAddress && a.IpHash != b.IpHash }},
 	} {

@@ -88,6 +88,7 @@ type habit string
 
 const (
 	habitRollback habit = "comes back with older firmware, and TLS 1.0"
+	habitRepair   habit = "comes back with newer firmware, and a recommended suite"
 	habitRoams    habit = "connects from another network every other time"
 	habitLoops    habit = "connects anew as soon as it is connected"
 	habitShares   habit = "shares its certificate with another device"
@@ -99,7 +100,7 @@ const (
 // habits are the devices that have one: the first ones of a kind.
 var habits = map[string][]habit{
 	"turbine": {habitRollback}, "camera": {habitRoams, "", habitExpires}, "valve": {habitLoops}, "sensor": {habitShares, habitShares},
-	"gateway": {habitModule}, "tracker": {habitPaused},
+	"gateway": {habitModule}, "tracker": {habitPaused}, "press": {habitRepair},
 }
 
 // onPolicyHub is how many devices of a kind are on the hub whose policy is
@@ -109,6 +110,10 @@ var onPolicyHub = map[string]int{"robot": 2, "meter": 4, "pump": 1, "boiler": 1}
 // rollback is what a device with older firmware offers.
 var rollback = model{sdk: "Microsoft.Azure.Devices.Client/1.0.9 (.NET Framework 4.5; Windows 7; X86)", min: tls.VersionTLS10, max: tls.VersionTLS10,
 	suites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_128_CBC_SHA}}
+
+// repair is what a device with newer firmware offers.
+var repair = model{sdk: "iothubclient/1.14.0 (native; Linux; armv7l)", max: tls.VersionTLS12,
+	suites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}
 
 // A profile is one device of the plan. It is the same for the same seed.
 type profile struct {
@@ -212,7 +217,7 @@ func plan(n int, seed uint64) []profile {
 func (p *profile) assume(h habit) {
 	p.habit = h
 	switch h {
-	case habitRollback, habitRoams:
+	case habitRollback, habitRepair, habitRoams:
 		p.session = 30 * time.Second
 	case habitExpires:
 		p.session, p.validFor = time.Minute, 2*time.Minute
