@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -272,7 +273,9 @@ func TestKillAnything(t *testing.T) {
 					p.Publish(event(i))
 					i++
 				}
-				p.PublishMetrics([]ingest.Metric{*sample("hub", 1)})
+				pipeline := ingest.Metric{TimeGenerated: time.Now(), Node: "hub", Service: "hub", MetricName: "m", Total: 1, Count: 1}
+				p.PublishMetrics([]ingest.Metric{*sample("hub", 1), pipeline})
+				p.PublishChange(&ingest.Change{TimeGenerated: time.Now(), Hub: "hub", OperationName: "w", Target: strconv.Itoa(i / 100)})
 				published.Store(int64(i))
 			}
 		}
@@ -308,7 +311,7 @@ func TestKillAnything(t *testing.T) {
 	close(stopEvents)
 	<-eventsDone
 	want := published.Load()
-	eventually(t, "all events are acknowledged", func() bool { return p.Status().Acked == want+want/100 })
+	eventually(t, "all events are acknowledged", func() bool { return p.Status().Acked == want+3*want/100 })
 	stopPublisher()
 	defer func() {
 		if t.Failed() {
@@ -319,8 +322,13 @@ func TestKillAnything(t *testing.T) {
 	}()
 	eventually(t, "all events are stored", func() bool { return rows() >= want })
 	checkExact(t, s, "kills", want, want*4/5)
-	if n := s.number("SELECT sum(Count) FROM kills.MetricSamples"); n != want/100 {
-		t.Errorf("%d samples are stored, want %d", n, want/100)
+	for _, sql := range []string{
+		"SELECT sum(Count) FROM kills.MetricSamples", "SELECT sum(Total) FROM kills.PipelineSamples",
+		"SELECT count() FROM kills.Audit", "SELECT uniqExact(Target) FROM kills.Audit",
+	} {
+		if n := s.number(sql); n != want/100 {
+			t.Errorf("%s: %d, want %d", sql, n, want/100)
+		}
 	}
 	t.Logf("%d events, %d blocks in the window of tokens", want, s.number("SELECT count() FROM system.parts WHERE database = 'kills' AND table = 'Connections'"))
 }
@@ -337,7 +345,9 @@ func checkExact(t *testing.T, s store, database string, events, proven int64) {
 		{"SELECT uniqExact(Sequence) FROM %s.Connections", events},
 		{"SELECT max(Sequence) + 1 FROM %s.Connections", events},
 		{"SELECT sum(Count) FROM %s.ConnectionsBy5m", events},
+		{"SELECT sum(Count) FROM %s.ConnectionsByHour", events},
 		{"SELECT sum(Count) FROM %s.DeviceDays", events},
+		{"SELECT sum(Count) FROM %s.DevicesByDay", events},
 		{"SELECT countIf(DeviceId != '') FROM %s.Connections", proven},
 	} {
 		sql := fmt.Sprintf(q.sql, database)

@@ -109,6 +109,23 @@ func TestSpine(t *testing.T) {
 		}
 	})
 
+	t.Run("audit", func(t *testing.T) {
+		s := *s
+		s.t = t
+		a := s.await(`Audit | where ActorType == "command" and Action == "Create" | project OperationName, Target, ResultType, Keys = Changes has "key" | order by Target asc`, 2)
+		want := [][]any{
+			{"Microsoft.Devices/IotHubs/certificates/Write", "fleet", "Success", false},
+			{"Microsoft.Devices/IotHubs/devices/Write", "sas-1", "Success", false},
+		}
+		if diff := cmp.Diff(want, a.Rows); diff != "" {
+			t.Errorf("changes by commands (-want +got):\n%s", diff)
+		}
+		a = s.await(`Audit | where ActorType == "program" and OperationName == "Microsoft.Devices/IotHubs/Write" | project Actor, Action, MinTls = tostring(Changes.minTlsVersion.after)`, 1)
+		if diff := cmp.Diff([]any{"hubscope", "Create", "1.2"}, a.Rows[0]); diff != "" {
+			t.Errorf("changes by the hub (-want +got):\n%s", diff)
+		}
+	})
+
 	t.Run("mosquitto X.509", func(t *testing.T) {
 		s := *s
 		s.t = t
