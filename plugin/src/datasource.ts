@@ -63,6 +63,12 @@ const SCHEMA_AGE_MS = 5 * 60 * 1000;
 /** How far around a log line its context is looked for, when Grafana does not say. */
 const CONTEXT_WINDOW_MS = 6 * 60 * 60 * 1000;
 
+/** What setSchemaFromShowSchema of Microsoft's language service takes. */
+export interface KustoSchema {
+  Plugins: unknown[];
+  Databases: Record<string, unknown>;
+}
+
 /**
  * The data source in the browser. It sends queries as they were written, with the
  * values of the variables they name beside them; the backend (plugin/pkg/ds)
@@ -77,7 +83,7 @@ export class HubscopeDataSource
     DataSourceWithToggleableQueryFiltersSupport<HubscopeQuery>
 {
   readonly options: HubscopeOptions;
-  private loading?: { schema: Promise<Schema>; since: number };
+  private readonly answers = new Map<string, { answer: Promise<unknown>; since: number }>();
   private loaded?: Schema;
 
   constructor(settings: DataSourceInstanceSettings<HubscopeOptions>) {
@@ -190,29 +196,29 @@ export class HubscopeDataSource
 
   // Resources.
 
-  /** The tables and their columns, asked for again after a while. */
+  /** The tables and their columns. */
   schema(): Promise<Schema> {
-    if (!this.loading || Date.now() - this.loading.since > SCHEMA_AGE_MS) {
-      const loading = { schema: this.resource<Schema>('schema'), since: Date.now() };
-      this.loading = loading;
-      loading.schema.then(
-        (schema) => {
-          this.loaded = schema;
-        },
-        () => {
-          // What failed is asked for again when it is needed again.
-          if (this.loading === loading) {
-            this.loading = undefined;
-          }
-        }
-      );
-    }
-    return this.loading.schema;
+    return this.kept('schema', async () => {
+      this.loaded = await this.resource<Schema>('schema');
+      return this.loaded;
+    });
   }
 
   /** The schema as Microsoft's KQL language service takes it, macros as functions. */
-  kustoSchema(): Promise<{ Plugins: unknown[]; Databases: Record<string, unknown> }> {
-    return this.resource('kusto-schema');
+  kustoSchema(): Promise<KustoSchema> {
+    return this.kept('kusto-schema', () => this.resource<KustoSchema>('kusto-schema'));
+  }
+
+  /** What is asked for once and, after a while or a failure, again. */
+  private kept<T>(name: string, ask: () => Promise<T>): Promise<T> {
+    const known = this.answers.get(name);
+    if (known && Date.now() - known.since < SCHEMA_AGE_MS) {
+      return known.answer as Promise<T>;
+    }
+    const answer = ask();
+    this.answers.set(name, { answer, since: Date.now() });
+    answer.catch(() => this.answers.delete(name));
+    return answer;
   }
 
   async columns(table: string): Promise<Array<{ name: string; type: string; doc?: string }>> {

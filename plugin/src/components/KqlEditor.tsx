@@ -107,6 +107,7 @@ export function KqlEditor({ query, onChange, onRunQuery, datasource, range }: Pr
         getSuggestions={variableSuggestions}
         onChange={setDraft}
         onBlur={(value) => value !== text && onChange(value)}
+        onFocus={() => mounted && void complete(mounted, datasource)}
         onSave={onRunQuery}
         onEditorDidMount={onMount}
       />
@@ -177,7 +178,10 @@ function useProblems(query: HubscopeQuery, datasource: HubscopeDataSource, range
   return answer?.problems;
 }
 
-/** complete gives Microsoft's language service our schema. Without the service there is no completion. */
+/**
+ * complete gives Microsoft's language service our schema, when an editor is made and when it is gone to: all editors of
+ * the page share the service. Without it there is no completion.
+ */
 async function complete({ editor }: { editor: MonacoEditor }, datasource: HubscopeDataSource) {
   const model = editor.getModel();
   if (!model) {

@@ -139,7 +139,14 @@ interface NotesProps {
 
 /** Notes say what one should know of a query before running it. */
 function Notes({ query, app, onChange }: NotesProps) {
-  const carried = Object.entries(query.variables ?? {});
+  const carried = [
+    ...Object.entries(query.variables ?? {}).map(
+      ([name, { all, values }]) => `$${name} = ${all ? t('query-editor.all', 'All') : values.join(', ')}`
+    ),
+    ...(query.adHocFilters ?? []).map(({ key, operator, value, values }) =>
+      [key, operator, (values ?? [value]).join(', ')].join(' ')
+    ),
+  ];
   return (
     <>
       {(query.schemaVersion ?? 0) > SCHEMA_VERSION && (
@@ -160,16 +167,14 @@ function Notes({ query, app, onChange }: NotesProps) {
           )}
         />
       )}
-      {app === CoreApp.Explore && carried.length > 0 && (
+      {carried.length > 0 && (
         <Alert
           severity="info"
-          title={t('query-editor.carried', 'With the values of the dashboard that the query came from')}
+          title={t('query-editor.carried', 'With the values and filters of the dashboard that the query came from')}
           buttonContent={t('query-editor.carried-drop', 'Forget them')}
-          onRemove={() => onChange({ ...query, variables: undefined })}
+          onRemove={() => onChange({ ...query, variables: undefined, adHocFilters: undefined })}
         >
-          {carried
-            .map(([name, { all, values }]) => `$${name} = ${all ? t('query-editor.all', 'All') : values.join(', ')}`)
-            .join(' · ')}
+          {carried.join(' · ')}
         </Alert>
       )}
     </>

@@ -34,10 +34,10 @@ const examples = (): Example[] => [
 | where $__timeFilter() and OperationName == "connectionRefused"`,
   },
   {
-    title: t('help.example-suites', 'Cipher suites of the chosen hubs'),
+    title: t('help.example-suites', 'Cipher suites in use, with the dashboard’s filters'),
     format: 'table',
     query: `Connections
-| where $__timeFilter() and $__contains(Hub, $hub)
+| where $__timeFilter() and $__adhocFilters
 | summarize Devices = dcount(DeviceId), Connections = count() by TlsCipher
 | order by Devices desc`,
   },

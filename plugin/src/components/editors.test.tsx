@@ -278,12 +278,14 @@ describe('QueryEditor', () => {
       {
         query: 'Connections | where Hub == $hub',
         variables: { hub: { values: ['plant-7'], all: false, multi: false } },
+        adHocFilters: [{ key: 'Level', operator: '=', value: 'Error' }],
       },
       { app: CoreApp.Explore }
     );
-    expect(screen.getByText('$hub = plant-7')).toBeInTheDocument();
+    expect(screen.getByText('$hub = plant-7 · Level = Error')).toBeInTheDocument();
     await user.click(screen.getByText('Forget them'));
     expect(last().variables).toBeUndefined();
+    expect(last().adHocFilters).toBeUndefined();
   });
 
   it('warns of queries that a newer version wrote', () => {
