@@ -6,6 +6,7 @@ package compose
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+	"gopkg.in/yaml.v3"
 )
 
 // project loads compose.yaml with these variables.
@@ -116,6 +118,45 @@ func TestCompose(t *testing.T) {
 	if hub.Image != "hubscope:1.2.3" || hub.Ports[0].HostIP != "0.0.0.0" || hub.Ports[0].Published != "1883" || grafana.Ports[0].Published != "3333" ||
 		*grafana.Environment["HUBSCOPE_ALERT_WEBHOOK"] != "https://alerts.example/" {
 		t.Errorf("variables are not used: %+v, %+v", hub.Ports, grafana.Ports)
+	}
+}
+
+// TestPorts: what is published and what health checks ask is what the settings
+// listen on.
+func TestPorts(t *testing.T) {
+	b, err := os.ReadFile("hubscope.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var settings struct {
+		Metrics string `yaml:"metrics_listen"`
+		Hub     struct {
+			MQTT  string `yaml:"mqtt_listen"`
+			HTTPS string `yaml:"https_listen"`
+		}
+		Query struct{ Listen string }
+	}
+	if err := yaml.Unmarshal(b, &settings); err != nil {
+		t.Fatal(err)
+	}
+	p := project(t)
+	for service, listen := range map[string][]string{"hub": {settings.Hub.MQTT, settings.Hub.HTTPS}, "serve": {settings.Query.Listen}} {
+		var want []string
+		for _, port := range p.Services[service].Ports {
+			want = append(want, fmt.Sprintf("0.0.0.0:%d", port.Target))
+		}
+		if !slices.Equal(want, listen) {
+			t.Errorf("%s publishes %v and listens on %v", service, want, listen)
+		}
+	}
+	for _, service := range []string{"collector", "serve", "hub"} {
+		test := p.Services[service].HealthCheck.Test
+		if want := "</dev/tcp/" + strings.Replace(settings.Metrics, ":", "/", 1); test[len(test)-1] != want || !strings.Contains(dockerfile(t), want) {
+			t.Errorf("%s: health check %v, want %s", service, test, want)
+		}
+	}
+	if url := *p.Services["grafana"].Environment["HUBSCOPE_URL"]; url != "https://serve:"+strings.TrimPrefix(settings.Query.Listen, "0.0.0.0:") {
+		t.Errorf("Grafana asks %s", url)
 	}
 }
 

@@ -29,22 +29,23 @@ if ! openssl x509 -in ca.pem -noout -checkend 34560000 >/dev/null 2>&1; then # 4
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 \
         -subj "/O=hubscope/CN=hubscope services" -addext basicConstraints=critical,CA:TRUE,pathlen:0 \
         -addext keyUsage=critical,keyCertSign,cRLSign -keyout ca.key -out ca.pem 2>/dev/null
-    rm -f ./*.crt
     echo "init: made a root certificate"
 fi
 
-# certificate NAME FOLDER: server.pem and server.key for host name NAME.
+# certificate NAME FOLDER: server.pem and server.key for host name NAME. NAME.crt
+# is kept to see when it ends; it is there once the other two are.
 certificate() {
-    if [ -s "$1.crt" ] && openssl x509 -in "$1.crt" -noout -checkend 2592000 >/dev/null; then
+    if openssl verify -CAfile ca.pem "$1.crt" >/dev/null 2>&1 && openssl x509 -in "$1.crt" -noout -checkend 2592000 >/dev/null; then
         return
     fi
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/O=hubscope/CN=$1" \
         -keyout "$1.key" -out "$1.csr" 2>/dev/null
     printf 'subjectAltName=DNS:%s,DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\nkeyUsage=digitalSignature\nbasicConstraints=CA:FALSE\n' "$1" >"$1.ext"
-    openssl x509 -req -in "$1.csr" -CA ca.pem -CAkey ca.key -CAcreateserial -days 397 -extfile "$1.ext" -out "$1.crt" 2>/dev/null
+    openssl x509 -req -in "$1.csr" -CA ca.pem -CAkey ca.key -CAcreateserial -days 397 -extfile "$1.ext" -out "$1.pem" 2>/dev/null
     write "$secrets/$2/server.key" <"$1.key"
-    write "$secrets/$2/server.pem" <"$1.crt"
+    write "$secrets/$2/server.pem" <"$1.pem"
     rm -f "$1.csr" "$1.ext" "$1.key"
+    mv "$1.pem" "$1.crt"
     echo "init: made a certificate for $1"
 }
 certificate serve hubscope

@@ -180,6 +180,23 @@ func TestInit(t *testing.T) {
 	if second["nats/server.pem"] != first["nats/server.pem"] || second["hubscope/tokens.yaml"] != first["hubscope/tokens.yaml"] {
 		t.Error("what is good is made anew")
 	}
+
+	// With another root all certificates are made anew, passwords and token stay.
+	if err := os.Remove(filepath.Join(secrets, "ca", "ca.pem")); err != nil {
+		t.Fatal(err)
+	}
+	runInit(t, secrets)
+	third := contents(t, secrets)
+	roots = x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(third["ca/ca.pem"]))
+	for folder := range names {
+		verify(third, folder)
+	}
+	for _, name := range []string{"nats/auth.conf", "hubscope/tokens.yaml", "grafana/token", "clickhouse/secrets.xml"} {
+		if third[name] != first[name] {
+			t.Errorf("%s changes with the root", name)
+		}
+	}
 }
 
 // mounted is a file of this folder as a service sees it, with paths in the
