@@ -34,56 +34,71 @@ func panicError(value any) error { return &panicked{value, debug.Stack()} }
 // the query service uses too.
 const statusClientClosed = 499
 
-// failed turns an error of a query into its answer. x, if not nil, is the query
-// whose text the service judged.
+// userError is the answer to a query that its writer has to mend.
+func userError(err error) backend.DataResponse {
+	return downstream(http.StatusBadRequest, err.Error())
+}
+
+func downstream(status int, message string) backend.DataResponse {
+	return backend.ErrDataResponseWithSource(backend.Status(status), backend.ErrorSourceDownstream, message)
+}
+
+// failed turns an error of asking the service into the answer of a query. x, if
+// not nil, is the query whose text the service judged.
 func (d *Datasource) failed(ctx context.Context, err error, x *Expanded) backend.DataResponse {
-	answer := func(status int, message string) backend.DataResponse {
-		return backend.ErrDataResponseWithSource(backend.Status(status), backend.ErrorSourceDownstream, message)
-	}
 	var bug *panicked
 	if errors.As(err, &bug) {
 		d.logger.Error("panic in a query", "panic", fmt.Sprint(bug.value), "stack", string(bug.stack))
 		return backend.ErrDataResponseWithSource(backend.StatusInternal, backend.ErrorSourcePlugin, bug.Error())
 	}
-	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
-		return answer(statusClientClosed, "the query was cancelled")
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return downstream(statusClientClosed, "the query was cancelled")
 	}
 	var status *api.StatusError
 	var said api.Errors
 	coded := errors.As(err, &status)
-	if t := d.diagnose(ctx, err); t != nil {
-		code := http.StatusBadGateway
-		switch {
-		case coded && status.Code >= 400 && len(status.Errors) > 0:
-			code = status.Code
-		case t.category == "unauthorized" || t.category == "identity":
-			code = http.StatusUnauthorized
-		case t.category == "forbidden":
-			code = http.StatusForbidden
-		case t.category == "timeout":
-			code = http.StatusGatewayTimeout
-		case t.category == "settings":
-			code = http.StatusBadRequest
-		}
-		return answer(code, t.Error())
-	}
-	if errors.As(err, &said) {
-		code := http.StatusBadRequest
+	if errors.As(err, &said) && !(coded && aboutService(status.Code)) {
+		code := statusOf(said[0].Code)
 		if coded {
 			code = status.Code
-		} else {
-			code = statusOf(said[0].Code)
 		}
 		if x != nil {
 			said = x.Errors(said)
 		}
-		return answer(code, message(said))
+		return downstream(code, message(said))
 	}
-	if backend.IsDownstreamError(err) {
-		return answer(http.StatusBadRequest, err.Error())
+	if t := d.diagnose(ctx, err); t != nil {
+		code := http.StatusBadGateway
+		switch t.category {
+		case "unauthorized", "identity":
+			code = http.StatusUnauthorized
+		case "forbidden":
+			code = http.StatusForbidden
+		case "timeout":
+			code = http.StatusGatewayTimeout
+		case "settings":
+			code = http.StatusBadRequest
+		default:
+			if coded && len(status.Errors) > 0 {
+				code = status.Code
+			}
+		}
+		return downstream(code, t.Error())
 	}
 	// What is left is an answer that is none of the service's.
-	return answer(http.StatusBadGateway, err.Error())
+	return downstream(http.StatusBadGateway, err.Error())
+}
+
+// aboutService says whether a status tells of the service or of who asks it, and
+// not of the query.
+func aboutService(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
+		return true
+	case http.StatusGatewayTimeout:
+		return false
+	}
+	return status >= 500
 }
 
 // statusOf returns the status of an error that came behind the first rows, or

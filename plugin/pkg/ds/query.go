@@ -81,7 +81,7 @@ func (d *Datasource) respond(ctx context.Context, q backend.DataQuery, from orig
 	}
 	m, err := readModel(q.JSON)
 	if err != nil {
-		return d.failed(ctx, err, nil)
+		return userError(err)
 	}
 	x, keep, err := d.plan(m, q, from)
 	if err != nil {
@@ -104,12 +104,11 @@ func (d *Datasource) respond(ctx context.Context, q backend.DataQuery, from orig
 	}
 	if from.alert && r.truncated {
 		// What is cut off would raise no alert, and nobody reads a rule's notices.
-		err := fmt.Errorf("the query gives more than %s, its row limit, and an alert rule must see all: aggregate, filter, or raise the limit of the query", count(r.rows, "row"))
-		return d.failed(ctx, backend.DownstreamError(err), x)
+		return userError(fmt.Errorf("the query gives more than %s, its row limit, and an alert rule must see all: aggregate, filter, or raise the limit of the query", count(r.rows, "row")))
 	}
 	frames, told, err := r.frames(shape{format: m.Format, numeric: from.alert || from.expression, alert: from.alert, expanded: x, deviceLink: d.deviceLink()})
 	if err != nil {
-		return d.failed(ctx, backend.DownstreamError(err), x)
+		return userError(err)
 	}
 	describe(frames, x, r, cached, append(notices, told...))
 	return backend.DataResponse{Frames: frames, Status: backend.StatusOK}

@@ -268,6 +268,7 @@ func TestQueryDataFails(t *testing.T) {
 		{"empty", " ", nil, 400, "is empty"},
 		{"no time", "Connections | count", []string{asSeries}, 400, "need a datetime column, and the result has Count: long"},
 		{"no number", "Connections | project TimeGenerated, Hub", []string{asSeries}, 400, "need a number column"},
+		{"a column named like a trouble of the network", "Connections | where proxyconnect == 'malformed HTTP'", nil, 400, "no column"},
 		{"no time for logs", "Connections | count", []string{asLogs}, 400, "need a datetime column"},
 	}
 	for _, tt := range tests {
