@@ -1,5 +1,4 @@
 export { QueryBuilder } from './QueryBuilder';
-export { addFilter, hasFilter, removeFilter } from './filters';
 export { refusalText } from './messages';
 export { emptyBuilder } from './model';
 export type { BuilderQuery } from './model';

@@ -1,5 +1,4 @@
 import cases from './testdata/cases.json';
-import { addFilter, hasFilter, removeFilter } from './filters';
 import { lex } from './lex';
 import {
   AGGREGATES,
@@ -333,20 +332,6 @@ test('values get the type of their column', () => {
   expect(toValue('$5', 'string', known)).toEqual({ type: 'string', text: '$5' });
   expect(toValue('x', 'dynamic', known)).toEqual({ type: 'string', text: 'x' });
   expect(isValue(toValue('soon', 'datetime', known))).toBe(false);
-});
-
-test('filters are added and taken away', () => {
-  const is = { column: 'DeviceId', operator: '==' as const, value: '$edgeAgent' };
-  const not = { ...is, operator: '!=' as const };
-  const b = addFilter(full({ table: 'T' }), is);
-  expect(toKql(b)).toBe('T\n| where DeviceId == "\\u0024edgeAgent"');
-  expect(hasFilter(b, is)).toBe(true);
-  expect(addFilter(b, is)).toEqual(b);
-  expect(toKql(addFilter(b, not))).toBe('T\n| where DeviceId != "\\u0024edgeAgent"');
-  expect(removeFilter(b, is)).toEqual(full({ table: 'T' }));
-  expect(toKql(addFilter(b, { column: 'N', operator: '==', value: '5', type: 'number' }))).toBe(
-    'T\n| where DeviceId == "\\u0024edgeAgent"\n| where N == 5'
-  );
 });
 
 test('columns of the result', () => {

@@ -3,7 +3,7 @@ import { Refusal } from './parse';
 
 /** refusalText says to a user why KQL cannot be shown in the builder, and where. */
 export function refusalText({ reason, found, line, column }: Refusal): string {
-  const place = { found, line, column };
+  const place = { found, line, column, interpolation: { escapeValue: false } };
   switch (reason) {
     case 'comment':
       return t(
