@@ -30,13 +30,12 @@ import (
 	"hubscope/deploy/embed"
 )
 
+// bin is a folder for all tests.
+var bin string
+
 // binary builds hubscope once for all tests.
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "hubscope-compose-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "hubscope")
+	path := filepath.Join(bin, "hubscope")
 	if out, err := exec.Command("go", "build", "-o", path, "hubscope/deploy/hubscope").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
@@ -44,10 +43,13 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := binary(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	var err error
+	if bin, err = os.MkdirTemp("", "hubscope-compose-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
+	code := m.Run()
+	os.RemoveAll(bin)
 	os.Exit(code)
 }
 
