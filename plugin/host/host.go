@@ -31,6 +31,7 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/grpcplugin"
+	grafana "github.com/grafana/grafana-plugin-sdk-go/config"
 	"github.com/grafana/grafana-plugin-sdk-go/genproto/pluginv2"
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -207,9 +208,10 @@ func (p *Plugin) Close() error {
 func (p *Plugin) context() backend.PluginContext {
 	settings := p.config.Settings
 	return backend.PluginContext{
-		OrgID: 1, Namespace: "default", PluginID: PluginID, PluginVersion: "0.0.0",
+		OrgID:     1, //lint:ignore SA1019 Grafana sends it beside the namespace
+		Namespace: "default", PluginID: PluginID, PluginVersion: "0.0.0",
 		User: p.config.User, DataSourceInstanceSettings: &settings,
-		GrafanaConfig: backend.NewGrafanaCfg(p.config.Grafana),
+		GrafanaConfig: grafana.NewGrafanaCfg(p.config.Grafana),
 	}
 }
 

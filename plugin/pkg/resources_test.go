@@ -1,8 +1,10 @@
 package main_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -255,5 +257,52 @@ func TestResourceTrouble(t *testing.T) {
 				t.Errorf("%s, %s: %+v", name, path, e)
 			}
 		}
+	}
+}
+
+// TestValuesAreBounded has a service that would read too much: the range that is
+// looked through ends where it should and is shorter.
+func TestValuesAreBounded(t *testing.T) {
+	service := handler(t, api.Config{})
+	var asked []api.QueryRequest
+	url := serveHandler(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(b))
+		var req api.QueryRequest
+		if r.Method == http.MethodPost && json.Unmarshal(b, &req) != nil {
+			t.Errorf("%s", b)
+		}
+		if r.URL.Path != "/api/v1/explain" {
+			asked = append(asked, req)
+			service.ServeHTTP(w, r)
+			return
+		}
+		start, _ := time.Parse(time.RFC3339, req.Start)
+		end, _ := time.Parse(time.RFC3339, req.End)
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(api.ExplainResponse{EstimatedRows: int64(end.Sub(start).Hours() * 1e6)}) //nolint:errcheck // a test's server
+	}))
+	p := source(t, backend.DataSourceInstanceSettings{URL: url})
+	to := time.Now().Truncate(time.Second)
+	path := fmt.Sprintf("values?table=Connections&column=DeviceId&from=%d&to=%d", to.Add(-30*24*time.Hour).UnixMilli(), to.UnixMilli())
+	if res := call(t, p, "GET", path, ""); res.Status != 200 {
+		t.Fatalf("%d %s", res.Status, res.Body)
+	}
+	if len(asked) != 1 || asked[0].MaxRows != 1000 || asked[0].TimeoutSeconds != 10 {
+		t.Fatalf("%+v", asked)
+	}
+	start, err := time.Parse(time.RFC3339, asked[0].Start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, err := time.Parse(time.RFC3339, asked[0].End)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if length := end.Sub(start); !end.Equal(to) || length < 19*time.Hour || length > 20*time.Hour { // a million an hour, 20 at most
+		t.Errorf("it looks through %v to %v", start, end)
 	}
 }

@@ -116,7 +116,6 @@ type gate struct {
 	http.Handler
 	tails  atomic.Int64 // that run now
 	opened atomic.Int64
-	after  atomic.Value // of the last tail
 	shut   atomic.Bool
 }
 

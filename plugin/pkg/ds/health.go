@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
@@ -145,11 +144,11 @@ func roughly(d time.Duration) string {
 	case d < 2*time.Second:
 		return "a second"
 	case d < 2*time.Minute:
-		return fmt.Sprintf("%.0f seconds", d.Seconds())
+		return fmt.Sprintf("%d seconds", d/time.Second)
 	case d < 2*time.Hour:
-		return fmt.Sprintf("%.0f minutes", d.Minutes())
+		return fmt.Sprintf("%d minutes", d/time.Minute)
 	case d < 48*time.Hour:
-		return fmt.Sprintf("%.0f hours", d.Hours())
+		return fmt.Sprintf("%d hours", d/time.Hour)
 	}
-	return strings.TrimSuffix(fmt.Sprintf("%.0f days", d.Hours()/24), ".0")
+	return fmt.Sprintf("%d days", d/(24*time.Hour))
 }

@@ -137,10 +137,10 @@ func ReadSettings(s backend.DataSourceInstanceSettings) (Settings, error) {
 		return settings, err
 	}
 	if settings.OAuthPassThru && address.Scheme != "https" && !loopback(address.Hostname()) {
-		return settings, errors.New("Forward OAuth Identity needs an https address: over plain HTTP anyone on the way could read the users' tokens")
+		return settings, errors.New("the option Forward OAuth Identity needs an https address: over plain HTTP anyone on the way could read the users' tokens")
 	}
 	if settings.OAuthPassThru && skipVerify {
-		return settings, errors.New("Forward OAuth Identity and Skip TLS Verify exclude each other: without the check anyone on the way could read the users' tokens; set the CA certificate instead")
+		return settings, errors.New("the options Forward OAuth Identity and Skip TLS Verify exclude each other: without the check anyone on the way could read the users' tokens; set the CA certificate instead")
 	}
 	return settings, nil
 }

@@ -385,7 +385,7 @@ func (d *Datasource) explain(w http.ResponseWriter, r *http.Request) error {
 // kustoSchema answers with the schema that Kusto's Monaco editor takes.
 func (d *Datasource) kustoSchema(w http.ResponseWriter, r *http.Request) error {
 	own := r.Header.Get("If-None-Match")
-	body, tag, err := d.document(r.Context(), "/api/v1/schema", "")
+	body, _, err := d.document(r.Context(), "/api/v1/schema", "")
 	if err != nil {
 		return err
 	}
@@ -398,7 +398,7 @@ func (d *Datasource) kustoSchema(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("encode the schema: %w", err)
 	}
 	sum := sha256.Sum256(b) // the macros are part of it
-	tag = `"` + hex.EncodeToString(sum[:12]) + `"`
+	tag := `"` + hex.EncodeToString(sum[:12]) + `"`
 	if own == tag || own == "W/"+tag {
 		b = nil
 	}
