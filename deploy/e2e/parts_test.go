@@ -118,7 +118,7 @@ func TestPartsAlone(t *testing.T) {
 	// The rest comes by one file.
 	data := t.TempDir()
 	config := filepath.Join(data, "hubscope.yaml")
-	if err := os.WriteFile(config, []byte("node: plant-7\nhub:\n  name: plant-7\n  mqtt_listen: 127.0.0.1:0\n  https_listen: 127.0.0.1:0\ncollector:\n  linger: 200ms\nquery:\n  listen: 127.0.0.1:0\nmetrics_listen: 127.0.0.1:0\n"), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte("node: plant-7\nhub:\n  name: plant-7\n  mqtt_listen: 127.0.0.1:0\n  https_listen: 127.0.0.1:0\n  metric_interval: 1s\ncollector:\n  linger: 200ms\nquery:\n  listen: 127.0.0.1:0\nmetrics_listen: 127.0.0.1:0\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	collector := startPart(t, env, "collector", "--config", config)
@@ -135,6 +135,9 @@ func TestPartsAlone(t *testing.T) {
 	if diff := cmp.Diff([]any{"plant-7", "plant-7", 2.0}, a.Rows[0]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+
+	// Each part tells how it does, through the broker.
+	s.await(`PipelineMetrics | where (MetricName == "hubscope_collector_rows_total" or MetricName == "hubscope_publisher_events_total") and Total > 0 | distinct MetricName`, 2)
 
 	// What is missing is said.
 	for _, test := range []struct {
