@@ -158,17 +158,20 @@ func (e *expander) filter(filters []Filter) error {
 		r, ok := referenceAt(e.text, t.Start)
 		return ok && t.Kind == kql.WordToken && r.name == "__adhocFilters"
 	})
+	e.tables = filterTables()
 	if len(filters) == 0 || placed {
 		return nil
 	}
-	if e.source = e.nextTable(0, len(e.tokens)); e.source < 0 {
-		for _, f := range e.filters {
-			e.FiltersUnused = append(e.FiltersUnused, f.predicate)
+	for i := range e.tokens {
+		if e.isTable(i) {
+			if e.Filters = e.fitting(i); e.Filters != "" {
+				e.source = i
+			}
+			return nil
 		}
-		return nil
 	}
-	if e.Filters = e.fitting(e.source); e.Filters == "" {
-		e.source = -1
+	for _, f := range e.filters {
+		e.FiltersUnused = append(e.FiltersUnused, f.predicate)
 	}
 	return nil
 }
@@ -214,21 +217,10 @@ func (e *expander) adhocFilters(at int) string {
 	return predicate
 }
 
-// nextTable returns the first token from i on that is a table which filters fit,
-// -1 if there is none before j.
-func (e *expander) nextTable(i, j int) int {
-	for ; i < j; i++ {
-		if e.isTable(i) {
-			return i
-		}
-	}
-	return -1
-}
-
 // isTable says whether token i is a table which filters fit, and not a name or a
 // column of that name.
 func (e *expander) isTable(i int) bool {
-	if e.tokens[i].Kind != kql.WordToken || !slices.Contains(filterTables(), e.word(i)) {
+	if e.tokens[i].Kind != kql.WordToken || !slices.Contains(e.tables, e.word(i)) {
 		return false
 	}
 	switch e.word(i + 1) {

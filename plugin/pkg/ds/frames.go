@@ -68,6 +68,8 @@ type shape struct {
 // frames makes the frames of a result. The error is the user's.
 func (r *result) frames(s shape) (data.Frames, []data.Notice, error) {
 	switch {
+	case s.alert && s.format == FormatLogs:
+		return nil, nil, errors.New("an alert rule needs numbers and not log lines: count them, and choose the format Table or Time series")
 	case s.format == FormatLogs:
 		f, notices, err := r.logs()
 		if err != nil {
@@ -241,10 +243,17 @@ func (r *result) series(s shape) (data.Frames, []data.Notice, error) {
 	} else {
 		frames = r.multi(at, labels, values, list)
 	}
-	if s.alert && len(list) == 0 {
+	switch {
+	case s.numeric && len(list) == 0:
 		// No fields is "no data"; a series without points would be a number that is
 		// none.
 		frames[0].Fields = nil
+	case s.numeric && len(values) > 1:
+		for _, f := range frames {
+			for _, v := range f.Fields[1:] {
+				v.Labels = withMetric(v.Labels, v.Name)
+			}
+		}
 	}
 	for _, f := range frames {
 		f.Meta.TypeVersion = typeVersion
@@ -443,15 +452,11 @@ func (r *result) numbers(s shape) (data.Frames, []data.Notice, error) {
 			continue
 		}
 		for _, c := range values {
-			of := of.Copy()
+			var with data.Labels // none: one row with one number
 			if len(values) > 1 {
-				// Without it the numbers of a row would have the same labels.
-				of["metric"] = c.name
+				with = withMetric(of, c.name)
 			}
-			if len(of) == 0 {
-				of = nil
-			}
-			f.Fields = append(f.Fields, c.field(of, []int{row}))
+			f.Fields = append(f.Fields, c.field(with, []int{row}))
 		}
 	}
 	if f.Meta.Type == data.FrameTypeNumericLong {
@@ -467,8 +472,18 @@ func (r *result) numbers(s shape) (data.Frames, []data.Notice, error) {
 	return data.Frames{f}, notices, nil
 }
 
+// withMetric returns labels that tell the numbers of a row apart, which alert
+// rules and expressions know by their labels alone.
+func withMetric(labels data.Labels, name string) data.Labels {
+	with := data.Labels{"metric": name}
+	for k, v := range labels {
+		with[k] = v
+	}
+	return with
+}
+
 func labelsOf(columns []*column, row int) data.Labels {
-	labels := make(data.Labels, len(columns)+1)
+	labels := make(data.Labels, len(columns))
 	for _, c := range columns {
 		labels[c.name] = c.text(row)
 	}

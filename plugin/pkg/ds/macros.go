@@ -128,7 +128,8 @@ type expander struct {
 	errs      api.Errors
 
 	filters []filterPredicate
-	source  int // token of the table that the filters go behind, -1 if none
+	tables  []string // that filters fit
+	source  int      // token of the table that the filters go behind, -1 if none
 }
 
 // maxExpandErrors is how many mistakes are told at once.
