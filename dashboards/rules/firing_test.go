@@ -99,6 +99,38 @@ func fill() (err error) {
 	for _, run := range []func(context.Context) error{c.Run, publisher.Run} {
 		wg.Go(func() { failed <- run(ctx) })
 	}
+	var engine *query.Engine
+	stored := func() (int, error) {
+		rows, err := rowsOf(ctx, engine, query.Request{Text: `union (Connections | project Hub), (PipelineMetrics | project Hub) | summarize Value = count()`})
+		if err != nil || len(rows) != 1 {
+			return -1, err
+		}
+		return int(rows[0].value), nil
+	}
+	await := func(want int) error {
+		for {
+			n, err := stored()
+			if n == want {
+				return nil
+			}
+			select {
+			case err := <-failed:
+				return fmt.Errorf("collector or publisher ended: %w", err)
+			case <-ctx.Done():
+				return fmt.Errorf("%d of %d events and samples are stored: %w", n, want, err)
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
+	if store.runner, err = clickhouse.Open(ctx, clickhouse.Config{DSN: store.engine.ReaderDSN(), Log: log}); err != nil {
+		return err
+	}
+	if engine, err = query.New(query.Config{}, store.runner); err != nil {
+		return err
+	}
+	if err := await(0); err != nil { // there are no tables before the collector has made them
+		return err
+	}
 	now, events := time.Now(), 0 // and samples
 	for _, s := range scenarios {
 		if s.samples != nil {
@@ -116,30 +148,7 @@ func fill() (err error) {
 			events++
 		}
 	}
-	engine, err := query.New(query.Config{}, nil)
-	if err == nil {
-		store.runner, err = clickhouse.Open(ctx, clickhouse.Config{DSN: store.engine.ReaderDSN(), Log: log})
-	}
-	if err == nil {
-		engine, err = query.New(query.Config{}, store.runner)
-	}
-	if err != nil {
-		return err
-	}
-	for {
-		// Before the collector has made them there are no tables.
-		rows, err := rowsOf(ctx, engine, query.Request{Text: `union (Connections | project Hub), (PipelineMetrics | project Hub) | summarize Value = count()`})
-		if err == nil && len(rows) == 1 && int(rows[0].value) == events {
-			return nil
-		}
-		select {
-		case err := <-failed:
-			return fmt.Errorf("collector or publisher ended: %w", err)
-		case <-ctx.Done():
-			return fmt.Errorf("%d events are not stored: %v, %w", events, rows, err)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+	return await(events)
 }
 
 func newEngine(t *testing.T) *query.Engine {
