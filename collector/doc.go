@@ -32,6 +32,9 @@
 //	Connections       one row an event; the columns of ingest.Connections
 //	Certificates      facts of client certificates, once each, by CertId
 //	ConnectionsBy5m   counts by five minutes           (ingest.Rollups)
+//	ConnectionsByHour counts by the hour               (ingest.Rollups)
+//	DevicesByDay      distinct devices by day          (ingest.Rollups)
+//	RollupStarts      since when the two above hold everything
 //	DeviceDays        counts by day and device         (ingest.Rollups)
 //	DeviceStates      newest event of each device
 //	DeviceFirsts      first event and best offer of each device

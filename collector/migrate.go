@@ -35,12 +35,23 @@ var migrations = []migration{
 		return []string{s.pipelineSamples(), s.pipelineMetrics()}
 	}},
 	{5, "audit", func(s Schema, _ []ingest.Column) []string { return []string{s.audit()} }},
+	{6, "coarser rollups", func(s Schema, _ []ingest.Column) []string {
+		out := []string{s.rollupStarts()}
+		for _, r := range ingest.Rollups {
+			if r.Finer != "" {
+				out = append(out, s.rollup(r), s.feed(r), s.rollupStart(r))
+			}
+		}
+		return out
+	}},
 }
 
 func first(s Schema, columns []ingest.Column) []string {
 	out := []string{s.connections(columns), s.certificates(columns)}
 	for _, r := range ingest.Rollups {
-		out = append(out, s.rollup(r), s.feed(r))
+		if r.Finer == "" {
+			out = append(out, s.rollup(r), s.feed(r))
+		}
 	}
 	out = append(out, s.deviceStates(), s.deviceStatesFeed(), s.deviceFirsts(), s.deviceFirstsFeed())
 	return append(out, s.views()...)

@@ -151,6 +151,8 @@ func binExpr(bin time.Duration) string {
 	switch bin {
 	case 5 * time.Minute:
 		return "toStartOfFiveMinutes(TimeGenerated)"
+	case time.Hour:
+		return "toStartOfHour(TimeGenerated)"
 	case 24 * time.Hour:
 		return "toDateTime(toStartOfDay(TimeGenerated), 'UTC')"
 	default:
@@ -163,6 +165,9 @@ func (s Schema) rollup(r ingest.Rollup) string {
 	for _, name := range r.Keys {
 		defs = append(defs, definition(*ingest.ColumnNamed(name)))
 	}
+	if r.Distinct != "" {
+		defs = append(defs, definition(ingest.FilledColumn))
+	}
 	sum := func(c ingest.Column) string {
 		return fmt.Sprintf("%s SimpleAggregateFunction(sum, %s) CODEC(%s)", c.Name, c.ClickHouse, c.Codec)
 	}
@@ -171,6 +176,10 @@ func (s Schema) rollup(r ingest.Rollup) string {
 		defs = append(defs, sum(*ingest.ColumnNamed(name)))
 	}
 	order := append([]string{"TimeGenerated"}, r.Keys...)
+	if r.Distinct != "" {
+		defs = append(defs, definition(ingest.DistinctColumn))
+		order = append(order, ingest.FilledColumn.Name)
+	}
 	if r.PerDevice {
 		// Years of days: a hub's report reads its own.
 		order = append([]string{"Hub", "TimeGenerated"}, r.Keys[1:]...)
@@ -194,14 +203,50 @@ func (s Schema) feed(r ingest.Rollup) string {
 SELECT %s AS TimeGenerated, %s, toUInt64(1) AS Count
 FROM (SELECT * FROM %s)`, s.name(r.Name+"Feed"), s.on(), s.name(r.Name), binExpr(r.Bin), keys, s.name("Connections"))
 	}
+	if r.Distinct != "" {
+		return fmt.Sprintf(`CREATE MATERIALIZED VIEW IF NOT EXISTS %s%s TO %s AS
+SELECT Bin AS TimeGenerated, %s, Filled AS %s, count() AS Count, uniqState(%s) AS %s
+FROM (SELECT %s AS Bin, %s != '' AS Filled, * FROM %s)
+GROUP BY Bin, %s, Filled`, s.name(r.Name+"Feed"), s.on(), s.name(r.Name), keys, ingest.FilledColumn.Name, r.Distinct, ingest.DistinctColumn.Name,
+			binExpr(r.Bin), r.Distinct, s.name("Connections"), keys)
+	}
 	var sums strings.Builder
 	for _, name := range r.Sums {
 		fmt.Fprintf(&sums, ", sum(%s) AS %s", name, name)
+	}
+	if r.Finer != "" {
+		// Fed by the rows that an insert gives to the finer one, which are few.
+		return fmt.Sprintf(`CREATE MATERIALIZED VIEW IF NOT EXISTS %s%s TO %s AS
+SELECT Bin AS TimeGenerated, %s, sum(Count) AS Count%s
+FROM (SELECT %s AS Bin, * FROM %s)
+GROUP BY Bin, %s`, s.name(r.Name+"Feed"), s.on(), s.name(r.Name), keys, sums.String(), binExpr(r.Bin), s.name(r.Finer), keys)
 	}
 	return fmt.Sprintf(`CREATE MATERIALIZED VIEW IF NOT EXISTS %s%s TO %s AS
 SELECT Bin AS TimeGenerated, %s, count() AS Count%s
 FROM (SELECT %s AS Bin, * FROM %s)
 GROUP BY Bin, %s`, s.name(r.Name+"Feed"), s.on(), s.name(r.Name), keys, sums.String(), binExpr(r.Bin), s.name("Connections"), keys)
+}
+
+// rollupStarts says since when a rollup that came later holds everything. What was
+// stored before its view is not in it.
+func (s Schema) rollupStarts() string {
+	return fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s%s (
+  Name LowCardinality(String),
+  Since DateTime('UTC')
+)
+ENGINE = %s
+ORDER BY Name
+SETTINGS %s`, s.name(ingest.RollupStarts), s.on(), s.engine("ReplacingMergeTree", ingest.RollupStarts, "Since"), s.settings())
+}
+
+// rollupStart notes the start of a rollup whose view is there: the beginning of
+// time if nothing was stored before, or else a bucket that begins so late that
+// inserts which began without the view have ended.
+func (s Schema) rollupStart(r ingest.Rollup) string {
+	return fmt.Sprintf(`INSERT INTO %[1]s (Name, Since)
+SELECT '%[2]s', if((SELECT count() FROM %[3]s) = 0, toDateTime(0, 'UTC'), toStartOfInterval(now('UTC') + toIntervalHour(1), toIntervalSecond(%[4]d), 'UTC') + toIntervalSecond(%[4]d))
+WHERE (SELECT count() FROM %[1]s WHERE Name = '%[2]s') = 0
+SETTINGS async_insert = 0`, s.name(ingest.RollupStarts), r.Name, s.name("Connections"), int64(r.Bin/time.Second))
 }
 
 // newest are the columns of Connections that DeviceStates keeps of a device's

@@ -69,6 +69,9 @@ func TestTablesAreTheLists(t *testing.T) {
 		for _, name := range r.Keys {
 			want = append(want, described{name, ingest.ColumnNamed(name).ClickHouse})
 		}
+		if r.Distinct != "" {
+			want = append(want, described{ingest.FilledColumn.Name, ingest.FilledColumn.ClickHouse})
+		}
 		for _, name := range append([]string{ingest.CountColumn.Name}, r.Sums...) {
 			kind := ingest.CountColumn.ClickHouse
 			if c := ingest.ColumnNamed(name); c != nil {
@@ -76,12 +79,15 @@ func TestTablesAreTheLists(t *testing.T) {
 			}
 			want = append(want, described{name, "SimpleAggregateFunction(sum, " + kind + ")"})
 		}
+		if r.Distinct != "" {
+			want = append(want, described{ingest.DistinctColumn.Name, ingest.DistinctColumn.ClickHouse})
+		}
 		if diff := cmp.Diff(want, s.describe(r.Name)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", r.Name, diff)
 		}
 	}
 	// Every table that an insert reaches has its own window of tokens.
-	for _, table := range []string{"Connections", "Certificates", "ConnectionsBy5m", "DeviceDays", "DeviceStates", "DeviceFirsts", "MetricSamples", "PipelineSamples", "Audit"} {
+	for _, table := range []string{"Connections", "Certificates", "ConnectionsBy5m", "ConnectionsByHour", "DeviceDays", "DevicesByDay", "DeviceStates", "DeviceFirsts", "MetricSamples", "PipelineSamples", "Audit"} {
 		if s.number("SELECT countSubstrings(create_table_query, 'non_replicated_deduplication_window = 10000') FROM system.tables WHERE database = ? AND name = ?", s.Database, table) != 1 {
 			t.Errorf("%s has no window of tokens", table)
 		}

@@ -81,6 +81,9 @@ func Catalog(database string) (*plan.Catalog, error) {
 		if r.PerDevice {
 			p.Fine = "DeviceId"
 		}
+		if r.Distinct != "" {
+			p.Distinct, p.States, p.Filled = r.Distinct, ingest.DistinctColumn.Name, ingest.FilledColumn.Name
+		}
 		for _, k := range r.Keys {
 			p.Dimensions[k] = k
 		}
@@ -88,6 +91,13 @@ func Catalog(database string) (*plan.Catalog, error) {
 			p.Sums[s] = s
 		}
 		rollups = append(rollups, p)
+	}
+	for i, r := range ingest.Rollups {
+		for _, p := range rollups {
+			if r.Finer == p.Source {
+				rollups[i].Finer = p
+			}
+		}
 	}
 	return plan.NewCatalog(database, tables, rollups...)
 }

@@ -26,6 +26,9 @@ type Config struct {
 	// counts alone says so. 0 is as long as the counts. For a Catalog of its own it
 	// is without effect.
 	EventDays int
+	// Rollups says since when the rollups that have a finer one hold everything, by
+	// name; nil says that all of them are there, and were always.
+	Rollups func(context.Context) (map[string]time.Time, error)
 	// External reads the files that externaldata names, nil refuses all of them;
 	// [External.Reader] makes one of lists of what is allowed.
 	External func(uri string) ([]byte, error)
@@ -38,6 +41,7 @@ type Engine struct {
 	limits  Limits
 	max     Limits
 	ext     func(uri string) ([]byte, error)
+	starts  starts
 }
 
 // New returns an engine that runs its queries on runner. Without a runner it can
@@ -58,7 +62,7 @@ func New(cfg Config, runner Runner) (*Engine, error) {
 		cfg.Catalog = c
 	}
 	limits := cfg.Limits.or(DefaultLimits())
-	return &Engine{catalog: cfg.Catalog, runner: runner, limits: limits, max: cfg.MaxLimits.or(limits), ext: cfg.External}, nil
+	return &Engine{catalog: cfg.Catalog, runner: runner, limits: limits, max: cfg.MaxLimits.or(limits), ext: cfg.External, starts: starts{ask: cfg.Rollups}}, nil
 }
 
 // or fills the zero fields of l from d.
@@ -149,7 +153,7 @@ func (e *Engine) compile(req Request, discover func(*plan.Discovery) ([]string, 
 // options are those of a request. Unless the query is going to run, no file is
 // read for externaldata, whose columns are known without it.
 func (e *Engine) options(req Request, found map[string][]string, runs bool) plan.Options {
-	opt := plan.Options{Parameters: req.Parameters, Hubs: req.Hubs, Owner: req.Owner, Discovered: found, External: e.ext}
+	opt := plan.Options{Parameters: req.Parameters, Hubs: req.Hubs, Owner: req.Owner, Discovered: found, External: e.ext, Complete: e.starts.complete()}
 	if e.ext != nil && !runs {
 		opt.External = func(string) ([]byte, error) { return nil, nil }
 	}
@@ -181,6 +185,7 @@ func (e *Engine) Query(ctx context.Context, req Request) (*Result, error) {
 		return nil, &Error{Code: CodeUnavailable, Message: "there is no ClickHouse to run on", ID: req.ID}
 	}
 	limits := req.Limits.or(e.limits).within(e.max)
+	e.starts.learn(ctx)
 	n := 0
 	c, err := e.compile(req, func(d *plan.Discovery) ([]string, error) {
 		n++
@@ -278,6 +283,7 @@ func (e *Engine) Explain(ctx context.Context, req Request) (*Explanation, error)
 		req.Now = time.Now()
 	}
 	limits := req.Limits.or(e.limits).within(e.max)
+	e.starts.learn(ctx)
 	var discover func(d *plan.Discovery) ([]string, error)
 	if e.runner != nil {
 		discover = func(d *plan.Discovery) ([]string, error) {

@@ -46,6 +46,13 @@ SELECT toDateTime64('2026-03-01 00:00:00', 7, 'UTC') + toIntervalMillisecond(if(
 FROM numbers(20000)`); err != nil {
 		t.Fatal(err)
 	}
+	// And 3,000 in the nine days before, of other devices.
+	if err := conn.Exec(ctx, `INSERT INTO many.Connections (TimeGenerated, Hub, DeviceId, OperationName, TlsVersion, TlsCipher, Protocol, WouldFailStrict, StrictReason, Messages, BytesIn)
+SELECT toDateTime64('2026-02-20 00:00:00', 7, 'UTC') + toIntervalSecond(number * 257), ['plant','office'][number % 2 + 1],
+  if(number % 5 = 0, '', concat('d', toString(intHash32(number) % 400))), 'deviceConnect', ['1.2','1.1'][number % 2 + 1], 'A', 'Mqtt', number % 2 = 1, if(number % 2 = 1, 'old', ''), 1, number
+FROM numbers(3000)`); err != nil {
+		t.Fatal(err)
+	}
 	dsn, err := url.Parse(store.engine.DSN())
 	if err != nil {
 		t.Fatal(err)
@@ -71,33 +78,40 @@ FROM numbers(20000)`); err != nil {
 	without := engine(events)
 	now := time.Date(2026, 3, 2, 11, 13, 17, 123456700, time.UTC)
 
-	answered := []string{
-		`Connections | count`,
-		`Connections | summarize count() by TlsVersion`,
-		`Connections | where TimeGenerated > ago(1d) | summarize n = count(), strict = countif(WouldFailStrict) by bin(TimeGenerated, 5m), TlsVersion`,
-		`Connections | where TimeGenerated between (datetime(2026-03-01 03:02:01.5) .. datetime(2026-03-01 21:59:59)) and Hub == "plant" | summarize sum(Messages), sum(BytesIn), count() by bin(TimeGenerated, 1h), Protocol`,
-		`Connections | where TimeGenerated >= datetime(2026-03-01 05:00) and TimeGenerated < datetime(2026-03-01 17:00) | summarize count(), dcount(TlsVersion), max(TlsCipher) by startofday(TimeGenerated)`,
-		`Connections | where TimeGenerated > datetime(2026-03-01 05:00) and TimeGenerated <= datetime(2026-03-01 17:00) | summarize count() by hourofday(TimeGenerated)`,
-		`Connections | where TimeGenerated > ago(3m) | summarize count()`,
-		`Connections | where ago(2h) < TimeGenerated | where OperationName == "deviceConnect" | extend Old = TlsVersion in ("1.0", "1.1") | summarize count(), sumif(Messages, Old) by Old`,
-		`Connections | where TimeGenerated > now() | summarize count(), sum(Messages), max(TlsVersion)`,
-		`let e = Connections | where TimeGenerated > ago(26h); union (e | summarize n = count() by Hub), (e | where TlsVersion == "1.1" | summarize n = sum(Messages) by Hub)`,
-		`let e = materialize(Connections | where TimeGenerated > ago(26h) | extend Old = TlsVersion < "1.2"); let all = toscalar(e | count); e | summarize n = count() by Old | extend Share = round(100.0 * n / all, 1)`,
-		`Connections | where TlsVersion in ((Connections | summarize n = count() by TlsVersion | top 1 by n | project TlsVersion)) | summarize count() by Hub`,
-		`Connections | make-series n = count(), m = sum(Messages) default = 0 on TimeGenerated from datetime(2026-03-01) to datetime(2026-03-02 12:00) step 1h by TlsVersion`,
-		`Connections | where TimeGenerated between (datetime(2026-03-01 03:00) .. datetime(2026-03-02 09:00)) | make-series n = count() on TimeGenerated from bin(ago(2d), 1h) step 30m`,
-		`Connections | where TimeGenerated >= startofday(ago(1d)) | summarize count() by bin(TimeGenerated, 7d), startofmonth(TimeGenerated), startofday(TimeGenerated), bin(TimeGenerated, 5m)`,
-		`Connections | summarize count() by bin(TimeGenerated, 15m), d = startofweek(TimeGenerated) | sort by TimeGenerated asc | where TimeGenerated > datetime(2026-03-01 05:00) | take 7`,
-		`let e = Connections | where TimeGenerated > ago(20h); e | where TlsVersion != "1.3" | summarize n = count() by Hub, TlsCipher | top 3 by n`,
-		`Connections | distinct Hub, TlsVersion`,
-		`Connections | where TlsVersion < "1.2" | summarize Legacy = dcount(DeviceId), Proven = dcountif(DeviceId, isnotempty(DeviceId)) by bin(TimeGenerated, 1d)`,
-		`Connections | where TimeGenerated between (datetime(2026-02-25 07:13) .. datetime(2026-03-02 10:00)) | summarize dcount(DeviceId), count() by startofday(TimeGenerated), Hub`,
-		`Connections | where TimeGenerated > ago(9d) | summarize count() by DeviceId | where count_ > 200`,
-		`Connections | summarize arg = dcount(strcat(DeviceId, Hub)), n = count_distinct(DeviceId) by WouldFailStrict`,
-		`Connections | where OperationName has "connect" | project T = TimeGenerated, V = TlsVersion | where T > ago(7h) | summarize count() by bin(T, 30m), V | render timechart`,
-		`Connections | where TimeGenerated > ago(1d) | summarize a = count() by Hub | join kind=inner (Connections | where TimeGenerated > ago(2h) | summarize b = count() by Hub) on Hub | project Hub, a, b`,
+	answered := []struct{ query, table string }{
+		{`Connections | count`, "ConnectionsByHour"},
+		{`Connections | summarize count() by TlsVersion`, "ConnectionsByHour"},
+		{`Connections | where TimeGenerated > ago(1d) | summarize n = count(), strict = countif(WouldFailStrict) by bin(TimeGenerated, 5m), TlsVersion`, "ConnectionsBy5m"},
+		{`Connections | where TimeGenerated between (datetime(2026-03-01 03:02:01.5) .. datetime(2026-03-01 21:59:59)) and Hub == "plant" | summarize sum(Messages), sum(BytesIn), count() by bin(TimeGenerated, 1h), Protocol`, "ConnectionsByHour"},
+		{`Connections | where TimeGenerated >= datetime(2026-03-01 05:00) and TimeGenerated < datetime(2026-03-01 17:00) | summarize count(), dcount(TlsVersion), max(TlsCipher) by startofday(TimeGenerated)`, "ConnectionsByHour"},
+		{`Connections | where TimeGenerated > datetime(2026-03-01 05:00) and TimeGenerated <= datetime(2026-03-01 17:00) | summarize count() by hourofday(TimeGenerated)`, "ConnectionsByHour"},
+		{`Connections | where TimeGenerated > ago(3m) | summarize count()`, "ConnectionsBy5m"},
+		{`Connections | where ago(2h) < TimeGenerated | where OperationName == "deviceConnect" | extend Old = TlsVersion in ("1.0", "1.1") | summarize count(), sumif(Messages, Old) by Old`, "ConnectionsBy5m"},
+		{`Connections | where TimeGenerated > now() | summarize count(), sum(Messages), max(TlsVersion)`, "ConnectionsBy5m"},
+		{`let e = Connections | where TimeGenerated > ago(26h); union (e | summarize n = count() by Hub), (e | where TlsVersion == "1.1" | summarize n = sum(Messages) by Hub)`, "ConnectionsByHour"},
+		{`let e = materialize(Connections | where TimeGenerated > ago(26h) | extend Old = TlsVersion < "1.2"); let all = toscalar(e | count); e | summarize n = count() by Old | extend Share = round(100.0 * n / all, 1)`, "ConnectionsByHour"},
+		{`Connections | where TlsVersion in ((Connections | summarize n = count() by TlsVersion | top 1 by n | project TlsVersion)) | summarize count() by Hub`, "ConnectionsByHour"},
+		{`Connections | make-series n = count(), m = sum(Messages) default = 0 on TimeGenerated from datetime(2026-03-01) to datetime(2026-03-02 12:00) step 1h by TlsVersion`, "ConnectionsByHour"},
+		{`Connections | where TimeGenerated between (datetime(2026-03-01 03:00) .. datetime(2026-03-02 09:00)) | make-series n = count() on TimeGenerated from bin(ago(2d), 1h) step 30m`, "ConnectionsBy5m"},
+		{`Connections | where TimeGenerated >= startofday(ago(1d)) | summarize count() by bin(TimeGenerated, 7d), startofmonth(TimeGenerated), startofday(TimeGenerated), bin(TimeGenerated, 5m)`, "ConnectionsBy5m"},
+		{`Connections | summarize count() by bin(TimeGenerated, 15m), d = startofweek(TimeGenerated) | sort by TimeGenerated asc | where TimeGenerated > datetime(2026-03-01 05:00) | take 7`, "ConnectionsBy5m"},
+		{`let e = Connections | where TimeGenerated > ago(20h); e | where TlsVersion != "1.3" | summarize n = count() by Hub, TlsCipher | top 3 by n`, "ConnectionsByHour"},
+		{`Connections | distinct Hub, TlsVersion`, "ConnectionsByHour"},
+		{`Connections | where TlsVersion < "1.2" | summarize Legacy = dcount(DeviceId), Proven = dcountif(DeviceId, isnotempty(DeviceId)) by bin(TimeGenerated, 1d)`, "DevicesByDay"},
+		{`Connections | where TimeGenerated between (datetime(2026-02-25 07:13) .. datetime(2026-03-02 10:00)) | summarize dcount(DeviceId), count() by startofday(TimeGenerated), Hub`, "DevicesByDay"},
+		{`Connections | where TimeGenerated > ago(9d) | summarize count() by DeviceId | where count_ > 200`, "DeviceDays"},
+		{`Connections | summarize arg = dcount(strcat(DeviceId, Hub)), n = count_distinct(DeviceId) by WouldFailStrict`, "DeviceDays"},
+		{`Connections | where OperationName has "connect" | project T = TimeGenerated, V = TlsVersion | where T > ago(7h) | summarize count() by bin(T, 30m), V | render timechart`, "ConnectionsBy5m"},
+		{`Connections | where TimeGenerated > ago(8d) and isnotempty(DeviceId) and TlsVersion in ("1.1", "1.2") | summarize Devices = dcount(DeviceId) by bin(TimeGenerated, 1d), Hub`, "DevicesByDay"},
+		{`Connections | where TimeGenerated > ago(8d) | extend Group = tostring(split(DeviceId, "-")[0]), D = DeviceId | summarize Old = dcountif(D, TlsVersion == "1.1" and D != ""), All = dcount(D, 2), n = count() by startofday(TimeGenerated), WouldFailStrict`, "DevicesByDay"},
+		{`Connections | where DeviceId != "" | make-series Devices = dcount(DeviceId) on TimeGenerated from datetime(2026-02-20) to datetime(2026-03-03) step 1d by Protocol`, "DevicesByDay"},
+		{`Connections | where TimeGenerated < datetime(2026-03-01 05:17) | summarize Devices = dcount(DeviceId), Named = countif(isnotempty(DeviceId)), count() by HasDevice = isnotempty(DeviceId)`, "DevicesByDay"},
+		{`Connections | summarize count() by StrictReason, bin(TimeGenerated, 7d)`, "DevicesByDay"},
+		{`Connections | where TimeGenerated between (datetime(2026-02-25 07:13) .. datetime(2026-03-02 10:07:30)) | summarize count(), sum(BytesIn) by hourofday(TimeGenerated), TlsCipher`, "ConnectionsByHour"},
+		{`Connections | where TimeGenerated > ago(1d) | summarize a = count() by Hub | join kind=inner (Connections | where TimeGenerated > ago(2h) | summarize b = count() by Hub) on Hub | project Hub, a, b`, "ConnectionsByHour"},
 	}
-	for _, q := range answered {
+	for _, c := range answered {
+		q := c.query
 		req := query.Request{Text: q, Now: now}
 		got, err := run(ctx, with, req)
 		if err != nil {
@@ -118,10 +132,7 @@ FROM numbers(20000)`); err != nil {
 		if err != nil {
 			t.Fatal(err)
 		}
-		table := "ConnectionsBy5m"
-		if strings.Contains(q, "DeviceId") {
-			table = "DeviceDays"
-		}
+		table := c.table
 		if x.Rollup != table || x.RollupWhyNot != "" || strings.Contains(x.Plan, "read Connections") && !strings.Contains(x.Plan, "read "+table) {
 			t.Errorf("%s\nis answered by %q: %s\n%s", q, x.Rollup, x.RollupWhyNot, x.Plan)
 		}
@@ -133,6 +144,9 @@ FROM numbers(20000)`); err != nil {
 		if x.Rollup != "" || !strings.Contains(x.RollupWhyNot, "the query forbids it") || strings.Contains(x.SQL, "ConnectionsBy5m") {
 			t.Errorf("%s\nis answered by %q: %s", req.Text, x.Rollup, x.RollupWhyNot)
 		}
+	}
+	if starts, err := runner.Rollups(ctx); err != nil || len(starts) != 2 || starts["DevicesByDay"].Unix() != 0 || starts["ConnectionsByHour"].Unix() != 0 {
+		t.Errorf("rollups of an empty store begin at %v, %v; want the beginning of time", starts, err)
 	}
 	// The same with the bounds of a request.
 	bounded := query.Request{Text: `Connections | summarize count(), sum(Messages) by TlsVersion, Hub`, Now: now,
@@ -163,7 +177,7 @@ FROM numbers(20000)`); err != nil {
 		`Connections | count`: {`Connections | where TimeGenerated >= datetime(2026-03-02) | count`, ""},
 		`Connections | where TimeGenerated > ago(1d) | summarize n = count() by Hub`: {`Connections | where TimeGenerated > ago(1d) | summarize n = count() by Hub`, ""},
 		`Connections | where TimeGenerated > datetime(2026-03-01 01:02) | count`: {`Connections | where TimeGenerated > datetime(2026-03-01 01:02) | count`,
-			"Connections keeps its rows for 1 days: what is before 2026-03-02 comes from the counts of ConnectionsBy5m"},
+			"Connections keeps its rows for 1 days: what is before 2026-03-02 comes from the counts of ConnectionsByHour"},
 		`Connections | where TimeGenerated >= datetime(2026-03-01) and DeviceId == "d1" | summarize count() by bin(TimeGenerated, 1d)`: {
 			`Connections | where TimeGenerated >= datetime(2026-03-01) and DeviceId == "d1" | summarize count() by bin(TimeGenerated, 1d)`,
 			"Connections keeps its rows for 1 days: what is before 2026-03-02 comes from the counts of DeviceDays"},
@@ -192,10 +206,57 @@ FROM numbers(20000)`); err != nil {
 		}
 	}
 
+	// Rollups that came later have not what was before them, and may not be there.
+	since := map[string]time.Time{"ConnectionsByHour": time.Date(2026, 3, 1, 14, 0, 0, 0, time.UTC), "DevicesByDay": time.Date(2026, 2, 27, 0, 0, 0, 0, time.UTC)}
+	for name, at := range since {
+		if err := conn.Exec(ctx, "ALTER TABLE many."+name+" DELETE WHERE TimeGenerated < ? SETTINGS mutations_sync = 1", at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late, err := query.New(query.Config{Rollups: func(context.Context) (map[string]time.Time, error) { return since, nil }}, runner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	absent, err := query.New(query.Config{Rollups: func(context.Context) (map[string]time.Time, error) { return nil, nil }}, runner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	still := map[string]int{}
+	for _, c := range answered {
+		req := query.Request{Text: c.query, Now: now}
+		want, err := run(ctx, without, req)
+		if err != nil {
+			t.Fatal(cause(err))
+		}
+		for name, e := range map[string]*query.Engine{"later": late, "absent": absent} {
+			got, err := run(ctx, e, req)
+			if err != nil {
+				t.Fatalf("%s\n%s", c.query, cause(err))
+			}
+			a, b := lines(want), lines(got)
+			slices.Sort(a)
+			slices.Sort(b)
+			if diff := cmp.Diff(a, b); diff != "" {
+				t.Errorf("%s\nthe rollup that is %s answers differently (-events +rollup):\n%s", c.query, name, diff)
+			}
+			x, err := e.Explain(ctx, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			still[name+" "+x.Rollup]++
+			if since[x.Rollup] != (time.Time{}) && name == "absent" {
+				t.Errorf("%s\nis answered by %s, which is not there", c.query, x.Rollup)
+			}
+		}
+	}
+	if still["later ConnectionsByHour"] < 5 || still["later DevicesByDay"] < 3 {
+		t.Errorf("rollups that came later answer too little: %v", still)
+	}
+
 	for q, why := range map[string]string{
 		`Connections | where DeviceId == "d1" | count`:                                     "rows of few DeviceIds are found sooner",
 		`Connections | where DeviceId in ("d1", "d2") | count`:                             "rows of few DeviceIds are found sooner",
-		`Connections | summarize dcount(DeviceId) by bin(TimeGenerated, 1h)`:               "ConnectionsBy5m: dcount depends on DeviceId; DeviceDays: it groups by bins that are no multiple",
+		`Connections | summarize dcount(DeviceId) by bin(TimeGenerated, 1h)`:               "ConnectionsBy5m: dcount depends on DeviceId; DevicesByDay: it groups by bins that are no multiple",
 		`Connections | where TimeGenerated > ago(10m) and TimeGenerated < ago(8m) | count`: "the range of time has no whole bucket",
 		`Connections | where TimeGenerated > ago(2d) | summarize dcount(DeviceId)`:         "the range of time has few whole buckets",
 		`Connections | take 5`: "it does not aggregate the rows of Connections",

@@ -73,8 +73,8 @@ func startQuery(ctx context.Context, g *group, s *Settings, t *telemetry, own st
 		return "", fmt.Errorf("query: %w", err)
 	}
 	engine, err := query.New(query.Config{
-		EventDays: s.ClickHouse.EventDays,
-		Limits:    query.Limits(s.Query.Limits), MaxLimits: query.Limits(s.Query.MaxLimits), External: s.Query.External.Reader(),
+		EventDays: s.ClickHouse.EventDays, Rollups: runner.Rollups,
+		Limits: query.Limits(s.Query.Limits), MaxLimits: query.Limits(s.Query.MaxLimits), External: s.Query.External.Reader(),
 	}, runner)
 	if err != nil {
 		return "", err

@@ -456,7 +456,11 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 		if v.k == kArray {
 			v = g.json(v)
 		}
-		return call(kLong, false, "toInt64("+agg("uniq", v.sql)+")")
+		name := "uniq"
+		if a.Merge {
+			name = "uniqMerge"
+		}
+		return call(kLong, false, "toInt64("+agg(name, v.sql)+")")
 	case "count_distinct":
 		v := args[0]
 		if v.k == kArray {

@@ -1,6 +1,6 @@
 // Package clickhouse runs the compiler's statements on ClickHouse over its
 // native protocol. It implements [query.Runner]: it builds no SQL of its own but
-// three administrative statements, and never writes. Beside it, [Log] stores
+// four administrative statements, and never writes. Beside it, [Log] stores
 // what was asked, and reads nothing.
 //
 // Each statement runs with its own limits of time, memory and rows read, and
@@ -262,6 +262,32 @@ func (r *Runner) Estimate(ctx context.Context, s query.Statement) (int64, error)
 		return -1, (&rows{}).translate(s.ID, err)
 	}
 	return total, nil
+}
+
+// Rollups returns since when each rollup that notes it holds everything. A store
+// that is older than they are has none.
+func (r *Runner) Rollups(ctx context.Context) (map[string]time.Time, error) {
+	var name proto.ColStr
+	var since proto.ColInt64
+	found := map[string]time.Time{}
+	err := r.ask(ctx, ch.Query{
+		Body:     "SELECT toString(Name) AS name, toInt64(max(Since)) AS since FROM " + query.RollupStarts + " GROUP BY Name",
+		Settings: r.settings(query.Statement{}),
+		Result:   proto.Results{{Name: "name", Data: &name}, {Name: "since", Data: &since}},
+		OnResult: func(context.Context, proto.Block) error {
+			for i := range name.Rows() {
+				found[name.Row(i)] = time.Unix(since.Row(i), 0).UTC()
+			}
+			return nil
+		},
+	})
+	if e, ok := ch.AsException(err); ok && e.Code == proto.ErrUnknownTable {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("starts of rollups: %w", err)
+	}
+	return found, nil
 }
 
 // Kill implements [query.Runner].

@@ -29,6 +29,9 @@ type Options struct {
 	Discovered map[string][]string
 	// NoRollups reads the stored tables also where a rollup would answer.
 	NoRollups bool
+	// Complete says since when a rollup with a finer one holds all rows, in ticks,
+	// and whether it is there at all. nil: all are there, and were always.
+	Complete func(source string) (since int64, ok bool)
 	// External reads the rows of externaldata, nil refuses it.
 	External func(uri string) ([]byte, error)
 }

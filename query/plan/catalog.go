@@ -87,6 +87,15 @@ type Rollup struct {
 	Fine string
 	// Sums maps columns of Table to columns of Source that hold their sums.
 	Sums map[string]string
+	// Distinct is the string column of Table whose distinct values are counted by
+	// the states in column States, "" if none is. Filled says of each row of Source
+	// whether its values of that column are not empty.
+	Distinct, States, Filled string
+	// Finer, if not nil, is a rollup with the same dimensions and sums, and the
+	// column Distinct as a dimension, whose Step divides that of this one. It has
+	// what this one lacks: whole steps of its own at the ends of a range of time,
+	// and what was before Options.Complete.
+	Finer *Rollup
 }
 
 // NewCatalog returns a catalog of these tables. Names must be unique.

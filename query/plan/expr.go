@@ -117,6 +117,9 @@ type Agg struct {
 	Group int // equal for the columns of one call, 0 if it makes one column
 	// Weight, if not nil, is how many rows a row stands for; counts add it up.
 	Weight *Ref
+	// Merge says that the first argument is a state of the aggregate, made of many
+	// rows.
+	Merge bool
 }
 
 // ScanRef is a column of another step's state in scan.

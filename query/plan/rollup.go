@@ -18,17 +18,22 @@ type RollupScan struct {
 	// plan; Time is the start of the bucket.
 	Dimensions, Sums []Column
 	Time, Count      Column
+	// States and Filled stand for the rollup's columns of these names, if it counts
+	// distinct values.
+	States, Filled Column
 	// From <= Time < To holds of what is read, in ticks; 0 and MaxDatetimeTicks+1
 	// are no bounds.
 	From, To int64
+	// Since is when the rollup begins; before, its finer one answers.
+	Since int64
 }
 
 func (*RollupScan) node() {}
 
-// Whole returns the bounds of the buckets that lie wholly within From and To.
-func (rs *RollupScan) Whole() (from, to int64) {
-	step := rs.Rollup.Step
-	return (rs.From + step - 1) / step * step, rs.To / step * step
+// Whole returns the bounds of the buckets of a rollup that lie wholly within From
+// and To.
+func (rs *RollupScan) Whole(r *Rollup) (from, to int64) {
+	return (rs.From + r.Step - 1) / r.Step * r.Step, rs.To / r.Step * r.Step
 }
 
 // bound is: the time op at.
@@ -277,11 +282,13 @@ func (a *answerer) aggregate(n *Aggregate) Node {
 		if n.Partition != nil {
 			return "it works on partitions"
 		}
-		out = &Aggregate{In: in, Keys: n.Keys}
+		out = &Aggregate{In: in}
 		for _, k := range n.Keys {
+			k.X = known.told(k.X)
 			if why := known.depends(k.X); why != "" {
 				return "it groups by " + why
 			}
+			out.Keys = append(out.Keys, k)
 		}
 		aggs, why := rs.aggs(n.Aggs, known)
 		out.Aggs = aggs
@@ -339,7 +346,19 @@ func (a *answerer) over(r *Rollup, src source, make func(*RollupScan, *cells, No
 		return "it reads ingestion_time()"
 	}
 	rs := &RollupScan{Rollup: r, Table: scan.Table, Count: a.plan.NewCol("Count", Long), To: MaxDatetimeTicks + 1}
-	known := &cells{same: map[ColID]bool{}, sums: map[ColID]bool{}, step: r.Step, names: map[ColID]string{}}
+	if a.opt.Complete != nil && r.Finer != nil {
+		since, there := a.opt.Complete(r.Source)
+		if !there {
+			return "it is not there yet"
+		}
+		rs.Since = since
+	}
+	known := &cells{same: map[ColID]bool{}, sums: map[ColID]bool{}, distinct: map[ColID]bool{}, step: r.Step, names: map[ColID]string{}}
+	if r.Distinct != "" {
+		rs.States, rs.Filled = a.plan.NewCol(r.States, String), a.plan.NewCol(r.Filled, Bool)
+		known.filled = refTo(rs.Filled)
+		known.same[rs.Filled.ID] = true
+	}
 	for i, c := range scan.Cols {
 		name := scan.Table.Columns[scan.Index[i]].Name
 		known.names[c.ID] = name
@@ -352,6 +371,8 @@ func (a *answerer) over(r *Rollup, src source, make func(*RollupScan, *cells, No
 		case r.Sums[name] != "":
 			rs.Sums = append(rs.Sums, c)
 			known.sums[c.ID] = true
+		case name == r.Distinct:
+			known.distinct[c.ID] = true
 		}
 	}
 	var node Node = rs
@@ -365,6 +386,7 @@ func (a *answerer) over(r *Rollup, src source, make func(*RollupScan, *cells, No
 					}
 					continue
 				}
+				pred = known.told(pred)
 				if why := known.depends(pred); why != "" {
 					return "the filter depends on " + why
 				}
@@ -383,8 +405,11 @@ func (a *answerer) over(r *Rollup, src source, make func(*RollupScan, *cells, No
 						known.times = append(known.times, it.Col.ID)
 					case known.sums[ref.ID]:
 						known.sums[it.Col.ID] = true
+					case known.distinct[ref.ID]:
+						known.distinct[it.Col.ID] = true
 					}
 				}
+				it.X = known.told(it.X)
 				if known.depends(it.X) == "" {
 					known.same[it.Col.ID] = true
 				} else if !known.isTime(it.X) && !known.sums[it.Col.ID] {
@@ -398,9 +423,14 @@ func (a *answerer) over(r *Rollup, src source, make func(*RollupScan, *cells, No
 	if why := make(rs, known, node); why != "" {
 		return why
 	}
-	from, to := rs.Whole()
+	from, to := rs.Whole(r)
 	if from >= to {
 		return "the range of time has no whole bucket"
+	}
+	if r.Finer != nil {
+		if from = max(from, rs.Since); min(to, a.now()) < from+3*r.Step {
+			return "the range of time has few whole buckets"
+		}
 	}
 	if begin := a.retention(rs); r.Fine != "" && !(rs.From > 0 && rs.From < begin) {
 		switch {
@@ -480,6 +510,11 @@ func (rs *RollupScan) agg(x *Agg, known *cells) (*Agg, string) {
 		return ""
 	}
 	c := *x
+	c.Args = make([]Expr, len(x.Args))
+	for i, arg := range x.Args {
+		c.Args[i] = known.told(arg)
+	}
+	x = &c
 	switch x.Func.Base {
 	case "count", "countif", "cnt":
 		c.Weight = refTo(rs.Count)
@@ -490,7 +525,13 @@ func (rs *RollupScan) agg(x *Agg, known *cells) (*Agg, string) {
 			return nil, fmt.Sprintf("%s adds up what the rollup does not", x.Func.Name)
 		}
 		return &c, free(x.Args[1:])
-	case "min", "max", "minif", "maxif", "dcount", "dcountif", "count_distinct", "count_distinctif", "make_set", "make_set_if":
+	case "dcount", "dcountif":
+		if ref, ok := x.Args[0].(*Ref); ok && known.distinct[ref.ID] {
+			c.Args[0], c.Merge = refTo(rs.States), true
+			return &c, free(c.Args[1:])
+		}
+		return &c, free(x.Args)
+	case "min", "max", "minif", "maxif", "count_distinct", "count_distinctif", "make_set", "make_set_if":
 		// How often a value occurs does not matter.
 		return &c, free(x.Args)
 	}
@@ -499,13 +540,17 @@ func (rs *RollupScan) agg(x *Agg, known *cells) (*Agg, string) {
 
 // cells knows which columns have one value in each cell of a rollup.
 type cells struct {
-	same  map[ColID]bool
-	sums  map[ColID]bool // columns that the cells have the sums of
-	names map[ColID]string
-	time  ColID
-	times []ColID // further names of time
-	step  int64
-	few   bool // the filters leave few values of the rollup's finest dimension
+	same map[ColID]bool
+	sums map[ColID]bool // columns that the cells have the sums of
+	// distinct are names of the column whose distinct values the cells count, and
+	// filled says whether it is not empty; nil if there is none.
+	distinct map[ColID]bool
+	filled   *Ref
+	names    map[ColID]string
+	time     ColID
+	times    []ColID // further names of time
+	step     int64
+	few      bool // the filters leave few values of the rollup's finest dimension
 }
 
 func (k *cells) isTime(x Expr) bool {
@@ -519,6 +564,40 @@ func (k *cells) isTime(x Expr) bool {
 		}
 	}
 	return ref.ID == k.time
+}
+
+// told returns a condition that asks whether the counted column is empty as one
+// that asks the cell.
+func (k *cells) told(x Expr) Expr {
+	if k.filled == nil {
+		return x
+	}
+	counted := func(x Expr) bool {
+		ref, ok := x.(*Ref)
+		return ok && k.distinct[ref.ID]
+	}
+	blank := func(x Expr) bool {
+		c, ok := x.(*Const)
+		return ok && c.T == String && !c.Null && c.Text == ""
+	}
+	switch x := x.(type) {
+	case *Binary:
+		switch x.Op {
+		case kql.OpAnd, kql.OpOr:
+			c := *x
+			c.X, c.Y = k.told(x.X), k.told(x.Y)
+			return &c
+		case kql.OpNe:
+			if counted(x.X) && blank(x.Y) || blank(x.X) && counted(x.Y) {
+				return k.filled
+			}
+		}
+	case *Call:
+		if x.Func.Base == "isnotempty" && len(x.Args) == 1 && counted(x.Args[0]) {
+			return k.filled
+		}
+	}
+	return x
 }
 
 // steadyDates are functions of a datetime that are the same all day, or all

@@ -79,7 +79,7 @@ func run(ctx context.Context, events, calls, dashboards int, length time.Duratio
 		return err
 	}
 	defer runner.Close()
-	q, err := query.New(query.Config{MaxLimits: query.DefaultMaxLimits()}, runner)
+	q, err := query.New(query.Config{MaxLimits: query.DefaultMaxLimits(), Rollups: runner.Rollups}, runner)
 	if err != nil {
 		return err
 	}

@@ -286,7 +286,7 @@ func drainOnce(conn driver.Conn, engine *embed.Engine, n *nats, views bool) erro
 		return err
 	}
 	cfg.Migrate = false
-	feeds := []string{"ConnectionsBy5mFeed", "DeviceDaysFeed", "DeviceStatesFeed", "DeviceFirstsFeed"}
+	feeds := []string{"ConnectionsBy5mFeed", "ConnectionsByHourFeed", "DevicesByDayFeed", "DeviceDaysFeed", "DeviceStatesFeed", "DeviceFirstsFeed"}
 	if !views {
 		for _, feed := range feeds {
 			if err := conn.Exec(ctx, "DROP TABLE "+database+"."+feed); err != nil {
@@ -397,7 +397,7 @@ func waitForMerges(ctx context.Context, conn driver.Conn) {
 // size: how many bytes does a row cost on disk, merged, and where do they go?
 func size(conn driver.Conn) error {
 	ctx := context.Background()
-	for _, table := range []string{"Connections", "Certificates", "ConnectionsBy5m", "DeviceDays", "DeviceStates", "DeviceFirsts"} {
+	for _, table := range []string{"Connections", "Certificates", "ConnectionsBy5m", "ConnectionsByHour", "DevicesByDay", "DeviceDays", "DeviceStates", "DeviceFirsts"} {
 		if err := conn.Exec(ctx, "OPTIMIZE TABLE full."+table+" FINAL"); err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 const span = 30 * 24 * time.Hour
 
 // tables are those of the collector that queries read.
-var tables = []string{"Connections", "Certificates", "ConnectionsBy5m", "DeviceDays", "DeviceStates", "DeviceFirsts"}
+var tables = []string{"Connections", "Certificates", "ConnectionsBy5m", "ConnectionsByHour", "DevicesByDay", "DeviceDays", "DeviceStates", "DeviceFirsts"}
 
 // fill makes n events of a fleet in the collector's own tables, through its own
 // views: each device keeps its hub, client, protocol, address and certificate, some

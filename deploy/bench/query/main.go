@@ -98,7 +98,7 @@ func bench(ctx context.Context, dir string) error {
 		return err
 	}
 	defer read.Close()
-	if b.engine, err = query.New(query.Config{}, read); err != nil {
+	if b.engine, err = query.New(query.Config{Rollups: read.Rollups}, read); err != nil {
 		return err
 	}
 	b.client, err = ch.Dial(ctx, ch.Options{Address: server.Addr, Database: database, User: server.Reader, Password: server.ReaderPassword})

@@ -31,7 +31,7 @@ var questions = []question{
 		name:   "by version, 1 h bins, 30 d",
 		kql:    `Connections | where TimeGenerated >= ago(30d) | summarize Count = count() by bin(TimeGenerated, 1h), TlsVersion`,
 		raw:    `SELECT toStartOfHour(TimeGenerated) AS b, TlsVersion, count() AS c FROM Connections WHERE TimeGenerated >= {from30} AND toStartOfHour(TimeGenerated) >= toStartOfHour({from30}) GROUP BY b, TlsVersion`,
-		rollup: `SELECT toStartOfHour(TimeGenerated) AS b, TlsVersion, sum(Count) AS c FROM ConnectionsBy5m WHERE TimeGenerated >= {from30} GROUP BY b, TlsVersion`,
+		rollup: `SELECT TimeGenerated AS b, TlsVersion, sum(Count) AS c FROM ConnectionsByHour WHERE TimeGenerated >= {from30} GROUP BY b, TlsVersion`,
 	},
 	{
 		name: "legacy devices, 24 h",
@@ -47,19 +47,19 @@ var questions = []question{
 		name:   "distinct legacy devices, 30 d",
 		kql:    `Connections | where TimeGenerated >= ago(30d) and TlsVersion in ("1.0", "1.1") and isnotempty(DeviceId) | summarize Devices = dcount(DeviceId)`,
 		raw:    `SELECT uniq(DeviceId) FROM Connections WHERE TimeGenerated >= {from30} AND toStartOfHour(TimeGenerated) >= toStartOfHour({from30}) AND TlsVersion IN ('1.0', '1.1') AND DeviceId != ''`,
-		rollup: `SELECT uniq(DeviceId) FROM DeviceDays WHERE TimeGenerated >= {from30} AND TlsVersion IN ('1.0', '1.1')`,
+		rollup: `SELECT uniqMerge(Devices) FROM DevicesByDay WHERE TimeGenerated >= {from30} AND TlsVersion IN ('1.0', '1.1') AND HasDevice`,
 	},
 	{
 		name:   "legacy devices a day, 30 d",
 		kql:    `Connections | where TimeGenerated >= ago(30d) and TlsVersion < "1.2" and isnotempty(DeviceId) | summarize Devices = dcount(DeviceId) by bin(TimeGenerated, 1d), Hub`,
 		raw:    `SELECT toStartOfDay(TimeGenerated) AS d, Hub, uniq(DeviceId) FROM Connections WHERE TimeGenerated >= {from30} AND toStartOfHour(TimeGenerated) >= toStartOfHour({from30}) AND TlsVersion < '1.2' AND DeviceId != '' GROUP BY d, Hub`,
-		rollup: `SELECT TimeGenerated AS d, Hub, uniq(DeviceId) FROM DeviceDays WHERE TimeGenerated >= {from30} AND TlsVersion < '1.2' GROUP BY d, Hub`,
+		rollup: `SELECT TimeGenerated AS d, Hub, uniqMerge(Devices) FROM DevicesByDay WHERE TimeGenerated >= {from30} AND TlsVersion < '1.2' AND HasDevice GROUP BY d, Hub`,
 	},
 	{
 		name:   "top 10 ciphers, 30 d",
 		kql:    `Connections | where TimeGenerated >= ago(30d) | summarize Count = count() by TlsCipher | top 10 by Count`,
 		raw:    `SELECT TlsCipher, count() AS c FROM Connections WHERE TimeGenerated >= {from30} AND toStartOfHour(TimeGenerated) >= toStartOfHour({from30}) GROUP BY TlsCipher ORDER BY c DESC LIMIT 10`,
-		rollup: `SELECT TlsCipher, sum(Count) AS c FROM ConnectionsBy5m WHERE TimeGenerated >= {from30} GROUP BY TlsCipher ORDER BY c DESC LIMIT 10`,
+		rollup: `SELECT TlsCipher, sum(Count) AS c FROM ConnectionsByHour WHERE TimeGenerated >= {from30} GROUP BY TlsCipher ORDER BY c DESC LIMIT 10`,
 	},
 	{
 		name: "history of one device",
