@@ -25,13 +25,26 @@ type callerKey struct{}
 type caller struct {
 	headers http.Header // those that are passed on
 	system  bool        // Grafana itself and not on behalf of a user's query
+	rule    bool        // an alert rule
 }
+
+// What the service's log of queries calls this client, so that it tells panels
+// from rules (table QueryLog, column Client).
+const appGrafana, appAlerting = "Grafana", "Grafana alerting"
 
 // authorize returns a context for requests to the query service on behalf of
 // the request with these headers. Requests without one are refused when the
 // data source forwards identities.
 func (d *Datasource) authorize(ctx context.Context, headers http.Header) context.Context {
 	return context.WithValue(ctx, callerKey{}, &caller{headers: d.settings.forwarded(headers)})
+}
+
+// forRule says that the requests with this context, which [Datasource.authorize]
+// made, are an alert rule's.
+func forRule(ctx context.Context) {
+	if who, _ := ctx.Value(callerKey{}).(*caller); who != nil {
+		who.rule = true
+	}
 }
 
 // authorizeSystem returns a context for requests that Grafana makes for itself,
@@ -89,6 +102,10 @@ func (a *authorizer) RoundTrip(req *http.Request) (*http.Response, error) {
 		if req.Header.Get(name) == "" {
 			req.Header[name] = values
 		}
+	}
+	req.Header.Set("X-Ms-App", appGrafana)
+	if who.rule {
+		req.Header.Set("X-Ms-App", appAlerting)
 	}
 	if req.Header.Get("Authorization") == "" {
 		if a.settings.OAuthPassThru && !who.system && !a.settings.OAuthPassThruAllowFallback {

@@ -44,6 +44,9 @@ func (d *Datasource) QueryData(ctx context.Context, req *backend.QueryDataReques
 	ctx = d.authorize(ctx, req.GetHTTPHeaders())
 	header := func(name string) bool { return req.Headers[name] != "" || req.GetHTTPHeader(name) != "" }
 	from := origin{alert: header(backend.FromAlertHeaderName), expression: header(fromExpression), fresh: header(skipCache)}
+	if from.alert {
+		forRule(ctx)
+	}
 	answer := backend.NewQueryDataResponse()
 	var mu sync.Mutex
 	var all sync.WaitGroup
