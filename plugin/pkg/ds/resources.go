@@ -40,40 +40,60 @@ const (
 	maxDocument     = 16 << 20
 )
 
+// resource is one of them.
+type resource struct {
+	method, path string
+	// system says that it tells only how tables and functions are named, which
+	// needs no user.
+	system bool
+	answer func(*Datasource, http.ResponseWriter, *http.Request) error
+}
+
+// resources returns all of them.
+func resources() []resource {
+	pass := func(path string) func(*Datasource, http.ResponseWriter, *http.Request) error {
+		return func(d *Datasource, w http.ResponseWriter, r *http.Request) error { return d.pass(w, r, path) }
+	}
+	return []resource{
+		{http.MethodGet, "/schema", true, pass("/api/v1/schema")},
+		{http.MethodGet, "/functions", true, pass("/api/v1/functions")},
+		{http.MethodGet, "/kusto-schema", true, (*Datasource).kustoSchema},
+		{http.MethodGet, "/tag-keys", true, (*Datasource).tagKeys},
+		{http.MethodPost, "/validate", true, (*Datasource).validate},
+		{http.MethodPost, "/explain", false, (*Datasource).explain},
+		{http.MethodGet, "/tag-values", false, (*Datasource).tagValues},
+		{http.MethodGet, "/values", false, (*Datasource).columnValues},
+	}
+}
+
 // CallResource answers a resource call.
 func (d *Datasource) CallResource(ctx context.Context, req *backend.CallResourceRequest, sender backend.CallResourceResponseSender) error {
-	headers := req.GetHTTPHeaders()
 	ctx, cancel := context.WithTimeout(ctx, d.settings.Timeout+timeoutMargin)
 	defer cancel()
-	mux := http.NewServeMux()
-	handle := func(pattern string, authorize func(context.Context, http.Header) context.Context, h func(http.ResponseWriter, *http.Request) error) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			r = r.WithContext(authorize(r.Context(), headers))
-			if err := h(w, r); err != nil {
-				d.resourceError(w, r, err)
-			}
-		})
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		if err := d.answerResource(w, r, req.GetHTTPHeaders()); err != nil {
+			d.resourceError(w, r, err)
+		}
 	}
-	// What tells only how tables and functions are named needs no user.
-	handle("GET /schema", d.authorizeSystem, func(w http.ResponseWriter, r *http.Request) error { return d.pass(w, r, "/api/v1/schema") })
-	handle("GET /functions", d.authorizeSystem, func(w http.ResponseWriter, r *http.Request) error { return d.pass(w, r, "/api/v1/functions") })
-	handle("GET /kusto-schema", d.authorizeSystem, d.kustoSchema)
-	handle("GET /tag-keys", d.authorizeSystem, d.tagKeys)
-	handle("POST /validate", d.authorizeSystem, d.validate)
-	handle("POST /explain", d.authorize, d.explain)
-	handle("GET /tag-values", d.authorize, d.tagValues)
-	handle("GET /values", d.authorize, d.columnValues)
-	handle("/", d.authorizeSystem, func(_ http.ResponseWriter, r *http.Request) error {
-		if _, other := mux.Handler(&http.Request{Method: http.MethodPost, URL: r.URL, Host: r.Host}); other != "/" && r.Method != http.MethodPost {
-			return &resourceFailure{http.StatusMethodNotAllowed, api.Error{Code: api.CodeMethod, Message: r.Method + " is not for " + r.URL.Path}}
+	return httpadapter.New(http.HandlerFunc(answer)).CallResource(ctx, req, sender)
+}
+
+func (d *Datasource) answerResource(w http.ResponseWriter, r *http.Request, headers http.Header) error {
+	var paths []string
+	for _, res := range resources() {
+		switch {
+		case res.path != r.URL.Path:
+			paths = append(paths, res.path)
+			continue
+		case res.method != r.Method:
+			w.Header().Set("Allow", res.method)
+			return &resourceFailure{http.StatusMethodNotAllowed, api.Error{Code: api.CodeMethod, Message: res.path + " takes " + res.method}}
+		case res.system:
+			return res.answer(d, w, r.WithContext(d.authorizeSystem(r.Context(), headers)))
 		}
-		if _, other := mux.Handler(&http.Request{Method: http.MethodGet, URL: r.URL, Host: r.Host}); other != "/" {
-			return &resourceFailure{http.StatusMethodNotAllowed, api.Error{Code: api.CodeMethod, Message: r.Method + " is not for " + r.URL.Path}}
-		}
-		return &resourceFailure{http.StatusNotFound, api.Error{Code: api.CodeNotFound, Message: "there is no resource " + r.URL.Path,
-			Hint: "there are /schema, /kusto-schema, /functions, /validate, /explain, /tag-keys, /tag-values and /values"}}
-	})
-	return httpadapter.New(mux).CallResource(ctx, req, sender)
+		return res.answer(d, w, r.WithContext(d.authorize(r.Context(), headers)))
+	}
+	return &resourceFailure{http.StatusNotFound, api.Error{Code: api.CodeNotFound, Message: "there is no resource " + cut(r.URL.Path, 60), Hint: "there are " + strings.Join(paths, ", ")}}
 }
 
 // resourceFailure is an error of a resource call with its status.
