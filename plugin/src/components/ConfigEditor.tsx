@@ -22,7 +22,9 @@ const TOKEN = 'custom-token';
 const LABEL_WIDTH = 24;
 
 /** The settings of a data source. */
-export function ConfigEditor({ options, onOptionsChange }: Props) {
+export function ConfigEditor({ options: given, onOptionsChange }: Props) {
+  // A data source without secrets has none of them configured.
+  const options = { ...given, secureJsonFields: given.secureJsonFields ?? {} };
   const { jsonData } = options;
   const set = (changed: Partial<HubscopeOptions>) =>
     onOptionsChange({ ...options, jsonData: { ...jsonData, ...changed } });

@@ -1,6 +1,12 @@
 import { css } from '@emotion/css';
 import { useState } from 'react';
-import { type DataFrame, type GrafanaTheme2, type PanelData } from '@grafana/data';
+import {
+  type DataFrame,
+  formattedValueToString,
+  getValueFormat,
+  type GrafanaTheme2,
+  type PanelData,
+} from '@grafana/data';
 import { t, Trans } from '@grafana/i18n';
 import { ClipboardButton, Collapse, Stack, useStyles2 } from '@grafana/ui';
 
@@ -43,7 +49,8 @@ export function Executed({ data, refId }: Props) {
 function summary(frame: DataFrame): string {
   const custom: Custom = frame.meta?.custom ?? {};
   const parts = (frame.meta?.stats ?? []).map(
-    ({ displayName, value, unit }) => `${displayName}: ${value.toLocaleString()}${unit ? ` ${unit}` : ''}`
+    ({ displayName, value, unit }) =>
+      `${displayName}: ${unit ? formattedValueToString(getValueFormat(unit)(value)) : value.toLocaleString()}`
   );
   if (custom.rollup) {
     parts.push(

@@ -139,6 +139,8 @@ interface NotesProps {
 
 /** Notes say what one should know of a query before running it. */
 function Notes({ query, app, onChange }: NotesProps) {
+  // A rule made of a panel comes with the values that the panel had.
+  const missing = references(query.query ?? '').some((name) => !query.variables?.[name]);
   const carried = [
     ...Object.entries(query.variables ?? {}).map(
       ([name, { all, values }]) => `$${name} = ${all ? t('query-editor.all', 'All') : values.join(', ')}`
@@ -158,7 +160,7 @@ function Notes({ query, app, onChange }: NotesProps) {
           )}
         />
       )}
-      {app === CoreApp.UnifiedAlerting && references(query.query ?? '').length > 0 && (
+      {app === CoreApp.UnifiedAlerting && missing && (
         <Alert
           severity="warning"
           title={t(

@@ -30,17 +30,19 @@ export function VariableEditor({ query: stored, onChange, onRunQuery, datasource
 
   return (
     <Stack direction="column" gap={1}>
-      <RadioButtonGroup<VariableSource>
-        id={`${id}-source`}
-        aria-label={t('variable-editor.source', 'Where the choices come from')}
-        options={[
-          { value: 'query', label: t('variable-editor.query', 'Query') },
-          { value: 'values', label: t('variable-editor.values', 'Values of a column') },
-          { value: 'columns', label: t('variable-editor.columns', 'Columns of a table') },
-        ]}
-        value={query.source}
-        onChange={(source) => change({ source })}
-      />
+      <div>
+        <RadioButtonGroup<VariableSource>
+          id={`${id}-source`}
+          aria-label={t('variable-editor.source', 'Where the choices come from')}
+          options={[
+            { value: 'query', label: t('variable-editor.query', 'Query') },
+            { value: 'values', label: t('variable-editor.values', 'Values of a column') },
+            { value: 'columns', label: t('variable-editor.columns', 'Columns of a table') },
+          ]}
+          value={query.source}
+          onChange={(source) => change({ source })}
+        />
+      </div>
       {problem && (
         <Alert severity="error" title={t('variable-editor.schema', 'The tables could not be asked for')}>
           {problem}

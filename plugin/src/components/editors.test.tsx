@@ -258,19 +258,35 @@ describe('QueryEditor', () => {
     const frame = createDataFrame({ refId: 'A', fields: [] });
     frame.meta = {
       executedQueryString: 'Connections\n| where TimeGenerated >= datetime(2026-11-22)\n\n// SQL\n// SELECT',
-      stats: [{ displayName: 'Rows read', value: 12000 }],
+      stats: [
+        { displayName: 'Rows read', value: 12000 },
+        { displayName: 'Time', value: 34.445, unit: 'ms' },
+        { displayName: 'Data read', value: 62493, unit: 'decbytes' },
+      ],
       custom: { rollup: 'connections_5m', cached: true },
     };
     const data = { series: [frame], state: LoadingState.Done, timeRange: range };
     const { user } = setUp({ query: 'Connections | where $__timeFilter()' }, { data });
     await user.click(screen.getByRole('button', { name: 'What was run' }));
     expect(screen.getByText(/SELECT/)).toBeInTheDocument();
-    expect(screen.getByText('Rows read: 12,000 · answered from connections_5m · from the cache')).toBeInTheDocument();
+    expect(
+      screen.getByText(
+        'Rows read: 12,000 · Time: 34.4 ms · Data read: 62.5 kB · answered from connections_5m · from the cache'
+      )
+    ).toBeInTheDocument();
   });
 
   it('says in alert rules that there are no variables', () => {
     setUp({ query: 'Connections | where Hub == $hub and $__timeFilter()' }, { app: CoreApp.UnifiedAlerting });
     expect(screen.getByText(/Alert rules have no dashboard variables/)).toBeInTheDocument();
+  });
+
+  it('takes the values that came with a rule made of a panel', () => {
+    setUp(
+      { query: 'Connections | where Hub == $hub', variables: { hub: { values: ['a'], all: false, multi: false } } },
+      { app: CoreApp.UnifiedAlerting }
+    );
+    expect(screen.queryByText(/Alert rules have no dashboard variables/)).not.toBeInTheDocument();
   });
 
   it('says in Explore which values came along, and forgets them', async () => {
