@@ -258,9 +258,12 @@ func (e *expander) contentOf(r reference) (string, error) {
 				return s, nil
 			}
 		}
-		return r.String(), nil
+		return r.text, nil
 	}
 	v, err := e.variable(r)
+	if err != nil && r.brackets {
+		return r.text, nil // of a regular expression
+	}
 	if err != nil {
 		return "", err
 	}
@@ -370,7 +373,7 @@ func (e *expander) macro(name string, r reference, next, j int) (int, int, func(
 		stop = e.tokens[next-1].End
 		if !closed {
 			return next, stop, func() {
-				e.fail(r.start, r.end, wrong(CodeMacro, `expected ")"`, "the arguments of %s do not end", r))
+				e.fail(r.start, r.end, wrong(CodeMacro, `expected ")"`, "the arguments of %s do not end", r.text))
 				e.copy(r.start, stop)
 			}
 		}
@@ -383,7 +386,7 @@ func (e *expander) macro(name string, r reference, next, j int) (int, int, func(
 	}
 	put := func(s string) func() { return func() { e.put(s, r.start, stop) } }
 	if r.format != "" && name != "from" && name != "to" {
-		return next, stop, say("%s has no formats", r)
+		return next, stop, say("%s has no formats", r.text)
 	}
 	switch name {
 	case "timeFilter":
@@ -423,7 +426,7 @@ func (e *expander) macro(name string, r reference, next, j int) (int, int, func(
 		}
 	}
 	if len(args) > 0 && slices.Contains(macroNames, name) {
-		return next, stop, say("%s has no arguments", r)
+		return next, stop, say("%s has no arguments", r.text)
 	}
 	switch name {
 	case "timeFrom":
@@ -438,7 +441,7 @@ func (e *expander) macro(name string, r reference, next, j int) (int, int, func(
 		s, ok := e.global(name, r.format)
 		switch {
 		case !ok:
-			return next, stop, say("%s has an unknown format", r)
+			return next, stop, say("%s has an unknown format", r.text)
 		case r.format == "datetime":
 			return next, stop, put("datetime(" + s + ")")
 		case r.format != "" && r.format != "date:seconds":
@@ -550,17 +553,6 @@ func (e *expander) contains(args [][2]int, start, stop int) {
 		e.argument(arg)
 	}
 	e.put(")", start, stop)
-}
-
-// String returns the reference as it is written.
-func (r reference) String() string {
-	switch {
-	case !r.braced:
-		return "$" + r.name
-	case r.format != "":
-		return "${" + r.name + ":" + r.format + "}"
-	}
-	return "${" + r.name + "}"
 }
 
 // Original returns where a place of the expanded text stands in the query as it

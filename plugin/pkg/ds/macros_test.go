@@ -66,6 +66,8 @@ func TestExpand(t *testing.T) {
 		{"regex", `T | where x matches regex "^${re:regex}$" and y matches regex ${hub:regex}`, `T | where x matches regex "^(a\\.b|c\\|d)$" and y matches regex "plant-7"`},
 		{"escape of a dollar", `print "\u0024hub $5 a$ $.b"`, `print "\u0024hub $5 a$ $.b"`},
 		{"hostile", `print $evil, "$evil"`, `print "x\" or 1==1 //", "x\" or 1==1 //"`},
+		{"class of a regular expression", `print x matches regex "[[abc]]+[[:alpha:]]"`, `print x matches regex "[[abc]]+[[:alpha:]]"`},
+		{"macro in a string with brackets", `print @'[[__timeFilter]] \ $__x', '$hub $__x'`, `print @'[[__timeFilter]] \ $__x', "plant-7 $__x"`},
 		{"join", "A | join (B) on $left.x == $right.y", "A | join (B) on $left.x == $right.y"},
 		{"Grafana's own", "print $__user", `print "anna"`},
 		{"contains", "T | where $__contains(Hub, $hubs) and $__contains(tolower(Hub), 'a', ${port:long})", `T | where Hub in ("plant-7", "we\"ird\\") and tolower(Hub) in ('a', long(8883))`},

@@ -25,8 +25,10 @@ import (
 // reference is a variable or a macro in a text.
 type reference struct {
 	name, format string
-	start, end   int // in the text
-	braced       bool
+	text         string // as it is written
+	start, end   int    // in the whole text
+	braced       bool   // ${name} or [[name]]
+	brackets     bool   // [[name]]
 }
 
 var (
@@ -42,7 +44,7 @@ func referenceAt(text string, start int) (reference, bool) {
 		if m == nil {
 			continue
 		}
-		r := reference{name: m[1], start: start, end: start + len(m[0]), braced: i > 0}
+		r := reference{name: m[1], text: m[0], start: start, end: start + len(m[0]), braced: i > 0, brackets: i == 2}
 		if i > 0 {
 			r.format = m[2]
 		}
@@ -54,7 +56,7 @@ func referenceAt(text string, start int) (reference, bool) {
 			}
 		case "null", "true", "false":
 			// Of an array in dynamic().
-			if i == 2 {
+			if r.brackets {
 				return reference{}, false
 			}
 		}
@@ -340,7 +342,7 @@ func inString(literal string, value func(reference) (string, error)) (string, er
 			if err != nil {
 				return "", err
 			}
-			found = true
+			found = found || s != r.text
 			b.WriteString(s)
 			from = r.end
 		}
