@@ -91,22 +91,30 @@ func TestKindsOfFlaws(t *testing.T) {
 	old.TimeGenerated = time.Now().AddDate(-9, 0, 0)
 	bare := event(1)
 	bare.Hub = ""
+	var batch ingest.Batch
+	for _, e := range []*ingest.Event{old, event(1), bare, event(2)} {
+		batch.Add(e)
+	}
 	for _, tt := range []struct {
 		kind, media string
 		body        []byte
+		events      int
 	}{
-		{flawContentType, "text/plain", []byte("hello")},
-		{flawMalformed, ingest.ContentType, []byte("hello")},
-		{flawMalformed, ingest.ContentTypeBatch, []byte("hello")},
-		{flawMalformed, ingest.ContentTypeJSON, []byte("{")},
-		{flawIncomplete, ingest.ContentType, ingest.AppendEvent(nil, bare)},
-		{flawIncomplete, ingest.ContentTypeJSON, []byte("{}")},
-		{flawTime, ingest.ContentType, ingest.AppendEvent(nil, old)},
+		{flawContentType, "text/plain", []byte("hello"), 7},
+		{flawMalformed, ingest.ContentType, []byte("hello"), 1},
+		{flawMalformed, ingest.ContentTypeBatch, []byte("hello"), 7},
+		{flawMalformed, ingest.ContentTypeJSON, []byte("{"), 1},
+		{flawIncomplete, ingest.ContentType, ingest.AppendEvent(ingest.AppendEvent(nil, event(1)), bare), 1},
+		{flawIncomplete, ingest.ContentTypeJSON, []byte("{} {}"), 2},
+		{flawTime, ingest.ContentType, ingest.AppendEvent(nil, old), 1},
+		{flawTime, ingest.ContentTypeBatch, batch.AppendTo(nil), 2}, // the first one's kind
 	} {
 		b := testBlock()
-		b.add(message(tt.media, tt.body))
-		if len(b.letters) != 1 || b.letters[0].kind != tt.kind {
-			t.Errorf("%s %q: letters %+v, want kind %s", tt.media, tt.body, b.letters, tt.kind)
+		m := message(tt.media, tt.body)
+		m.Header.Set("Hubscope-Events", "7")
+		b.add(m)
+		if len(b.letters) != 1 || b.letters[0].kind != tt.kind || b.letters[0].events != tt.events {
+			t.Errorf("%s %q: letters %+v, want %d events of kind %s", tt.media, tt.body, b.letters, tt.events, tt.kind)
 		}
 	}
 	b := testBlock()

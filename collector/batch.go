@@ -36,6 +36,7 @@ func (b *block) addBatch(m *stream.Message, body []byte) (bad []byte, reason err
 			}
 		}
 	}
+	b.decoder.failed = rest.Len()
 	if n := rest.Len(); n > 1 {
 		reason = fmt.Errorf("%w (and %d more of %d events)", reason, n-1, r.Len())
 	}

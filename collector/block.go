@@ -56,6 +56,7 @@ type letter struct {
 	message stream.Message // without Data
 	reason  string
 	kind    string // of the reason, one of flawKinds
+	events  int    // that it holds, as far as is known
 	bad     []byte
 	encoded bool // bad has the message's content encoding
 }

@@ -36,6 +36,9 @@ type decoder struct {
 	ids     []uint64
 	facts   []*ingest.BatchColumn // of certificates
 
+	// Of the message being decoded: how many events cannot be stored.
+	failed int
+
 	// Of the event being decoded.
 	ticks     int64
 	hub       bool
@@ -109,6 +112,7 @@ func (b *block) add(m *stream.Message) {
 			b.links = append(b.links, sc)
 		}
 	}
+	b.decoder.failed = 0
 	body, err := m.Body(b.decoder.body)
 	if err != nil {
 		b.letter(m, &flaw{flawEncoding, err.Error()}, m.Data, true)
@@ -146,7 +150,11 @@ func (b *block) add(m *stream.Message) {
 func (b *block) letter(m *stream.Message, reason error, bad []byte, encoded bool) {
 	head := *m
 	head.Data = nil
-	b.letters = append(b.letters, letter{head, reason.Error(), kindOf(reason), bytes.Clone(bad), encoded})
+	events := b.decoder.failed
+	if events == 0 {
+		events = max(m.Events(), 1) // nothing could be decoded
+	}
+	b.letters = append(b.letters, letter{head, reason.Error(), kindOf(reason), events, bytes.Clone(bad), encoded})
 }
 
 // A flaw is an error with the kind for which dead letters are counted. Other
@@ -186,14 +194,15 @@ const maxLinks = 128
 // form, and what is wrong with the first.
 func (b *block) addProto(m *stream.Message, body []byte) (bad []byte, reason error) {
 	it := ingest.EventsOf(body)
-	end, n, failed := 0, 0, 0
+	end, n := 0, 0
+	failed := &b.decoder.failed
 	for it.Next() {
 		event := it.Event()
 		start := end
 		end = start + uvarintLen(uint64(len(event))) + len(event)
 		n++
 		if err := b.addEvent(m, event); err != nil {
-			if failed++; reason == nil {
+			if *failed++; reason == nil {
 				reason = fmt.Errorf("event %d: %w", n, err)
 			}
 			bad = binary.AppendUvarint(bad, uint64(len(event)))
@@ -203,13 +212,14 @@ func (b *block) addProto(m *stream.Message, body []byte) (bad []byte, reason err
 	if err := it.Err(); err != nil {
 		// Where the next event begins is not known, so the rest goes as it is.
 		bad = append(bad, body[end:]...)
+		*failed++
 		return bad, errors.Join(reason, fmt.Errorf("after event %d: %w", n, err))
 	}
 	if n == 0 {
 		return body, errors.New("message without events")
 	}
-	if failed > 1 {
-		reason = fmt.Errorf("%w (and %d more of %d events)", reason, failed-1, n)
+	if *failed > 1 {
+		reason = fmt.Errorf("%w (and %d more of %d events)", reason, *failed-1, n)
 	}
 	return bad, reason
 }
@@ -222,7 +232,8 @@ func uvarintLen(n uint64) int {
 // addJSON adds JSON objects that follow each other, one a line or not.
 func (b *block) addJSON(m *stream.Message, body []byte) (bad []byte, reason error) {
 	dec := json.NewDecoder(bytes.NewReader(body))
-	n, failed := 0, 0
+	n := 0
+	failed := &b.decoder.failed
 	for {
 		var raw json.RawMessage
 		start := dec.InputOffset()
@@ -232,6 +243,7 @@ func (b *block) addJSON(m *stream.Message, body []byte) (bad []byte, reason erro
 		}
 		if err != nil {
 			bad = append(bad, bytes.TrimSpace(body[start:])...)
+			*failed++
 			return bad, errors.Join(reason, fmt.Errorf("event %d: %w", n+1, err))
 		}
 		events := []json.RawMessage{raw}
@@ -246,7 +258,7 @@ func (b *block) addJSON(m *stream.Message, body []byte) (bad []byte, reason erro
 				err = b.addDecoded(m, &e)
 			}
 			if err != nil {
-				if failed++; reason == nil {
+				if *failed++; reason == nil {
 					reason = fmt.Errorf("event %d: %w", n, err)
 				}
 				bad = append(append(bad, raw...), '\n')
@@ -256,8 +268,8 @@ func (b *block) addJSON(m *stream.Message, body []byte) (bad []byte, reason erro
 	if n == 0 {
 		return body, errors.New("message without events")
 	}
-	if failed > 1 {
-		reason = fmt.Errorf("%w (and %d more of %d events)", reason, failed-1, n)
+	if *failed > 1 {
+		reason = fmt.Errorf("%w (and %d more of %d events)", reason, *failed-1, n)
 	}
 	return bad, reason
 }
@@ -289,15 +301,15 @@ func (b *block) addEvent(m *stream.Message, event []byte) error {
 // addMetrics adds length-prefixed samples, and addChanges changes. They return
 // the bad ones, in the same form, and what is wrong with the first.
 func (b *block) addMetrics(m *stream.Message, body []byte) (bad []byte, reason error) {
-	return addEach("metric", body, ingest.CutMetric, func(s *ingest.Metric) error { return b.addMetric(m, s) })
+	return addEach(&b.decoder.failed, "metric", body, ingest.CutMetric, func(s *ingest.Metric) error { return b.addMetric(m, s) })
 }
 
 func (b *block) addChanges(m *stream.Message, body []byte) (bad []byte, reason error) {
-	return addEach("change", body, ingest.CutChange, func(c *ingest.Change) error { return b.addChange(m, c) })
+	return addEach(&b.decoder.failed, "change", body, ingest.CutChange, func(c *ingest.Change) error { return b.addChange(m, c) })
 }
 
-func addEach[T any](what string, body []byte, cut func([]byte) (T, []byte, error), add func(*T) error) (bad []byte, reason error) {
-	n, failed := 0, 0
+func addEach[T any](failed *int, what string, body []byte, cut func([]byte) (T, []byte, error), add func(*T) error) (bad []byte, reason error) {
+	n := 0
 	for rest := body; len(rest) > 0; {
 		n++
 		v, next, err := cut(rest)
@@ -305,7 +317,7 @@ func addEach[T any](what string, body []byte, cut func([]byte) (T, []byte, error
 			err = add(&v)
 		}
 		if err != nil {
-			if failed++; reason == nil {
+			if *failed++; reason == nil {
 				reason = fmt.Errorf("%s %d: %w", what, n, err)
 			}
 			bad = append(bad, rest[:len(rest)-len(next)]...)
@@ -315,8 +327,8 @@ func addEach[T any](what string, body []byte, cut func([]byte) (T, []byte, error
 	if n == 0 {
 		return body, fmt.Errorf("message without %ss", what)
 	}
-	if failed > 1 {
-		reason = fmt.Errorf("%w (and %d more of %d %ss)", reason, failed-1, n, what)
+	if *failed > 1 {
+		reason = fmt.Errorf("%w (and %d more of %d %ss)", reason, *failed-1, n, what)
 	}
 	return bad, reason
 }

@@ -12,9 +12,9 @@ import (
 // metrics are the instruments of a Collector. Labels: the stream, and of what is
 // rejected the kind of reason.
 type metrics struct {
-	rows, samples, changes, messages, blocks, letters, certificates, retries, fenced metric.Int64Counter
-	size                                                                             metric.Int64Histogram
-	duration, lag                                                                    metric.Float64Histogram
+	rows, samples, changes, messages, blocks, letters, rejected, certificates, retries, fenced metric.Int64Counter
+	size                                                                                       metric.Int64Histogram
+	duration, lag                                                                              metric.Float64Histogram
 }
 
 func newMetrics(mp metric.MeterProvider, c *Collector) (m metrics, err error) {
@@ -32,6 +32,7 @@ func newMetrics(mp metric.MeterProvider, c *Collector) (m metrics, err error) {
 		{&m.samples, "hubscope.collector.samples", "{row}", "Samples of metrics stored."},
 		{&m.changes, "hubscope.collector.changes", "{row}", "Changes for the audit stored."},
 		{&m.letters, "hubscope.collector.rejected", "{message}", "Messages of which something went to the dead letters, by the kind of reason."},
+		{&m.rejected, "hubscope.collector.rejected.events", "{event}", "What went to the dead letters, counted one by one as far as it could be, by the kind of reason."},
 		{&m.certificates, "hubscope.collector.certificates", "{row}", "Certificates stored."},
 		{&m.retries, "hubscope.collector.retries", "{insert}", "Inserts that failed and were repeated."},
 		{&m.fenced, "hubscope.collector.fenced", "{lease}", "Times that another collector took over."},
@@ -79,6 +80,7 @@ func newMetrics(mp metric.MeterProvider, c *Collector) (m metrics, err error) {
 		}
 		for _, kind := range flawKinds {
 			m.letters.Add(context.Background(), 0, streamOf(name), reasonOf(kind))
+			m.rejected.Add(context.Background(), 0, streamOf(name), reasonOf(kind))
 		}
 	}
 	age, err := meter.Float64ObservableGauge("hubscope.collector.lag.age", metric.WithUnit("s"),
@@ -150,7 +152,9 @@ func (m metrics) block(ctx context.Context, stream string, b *block, took time.D
 	m.samples.Add(ctx, int64(b.metrics.rows+b.pipeline.rows), attrs)
 	m.changes.Add(ctx, int64(b.changes.rows), attrs)
 	for i := range b.letters {
-		m.letters.Add(ctx, 1, attrs, reasonOf(b.letters[i].kind))
+		l := &b.letters[i]
+		m.letters.Add(ctx, 1, attrs, reasonOf(l.kind))
+		m.rejected.Add(ctx, int64(l.events), attrs, reasonOf(l.kind))
 	}
 	m.certificates.Add(ctx, int64(b.certs.rows), attrs)
 	if b.events.rows > 0 {

@@ -3,7 +3,8 @@
 //
 // It holds three things and nothing else:
 //
-//   - [Event], one terminal fact about one accepted TCP connection;
+//   - [Event], one terminal fact about one accepted TCP connection, and what
+//     goes the same way: [Metric] samples, and [Change], what somebody changed;
 //   - [Connections] and the other column lists, from which the ClickHouse DDL,
 //     the columnar insert, the KQL catalog and the documentation are made;
 //   - the wire form, many events in one message, with the schema in

@@ -5,7 +5,7 @@
 //
 // # Streams
 //
-//	EVENTS      hubscope.events.<partition>.<node>       connection events, many in a message
+//	EVENTS      hubscope.events.<partition>.<node>       connection events, many in a message; samples of metrics; changes
 //	TELEMETRY   hubscope.telemetry.<hub>.<device>        device messages, one in a message
 //	DEADLETTER  hubscope.deadletter.<stream>.<incarnation>.<sequence>
 //

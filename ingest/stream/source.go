@@ -73,6 +73,19 @@ func (m *Message) ContentType() string {
 	return m.Header.Get("content-type") // NATS does not fold case
 }
 
+// Events is how many events the producer says are in the message; 0 when it does
+// not say.
+func (m *Message) Events() int {
+	n, err := strconv.Atoi(m.Header.Get(headerEvents))
+	if err != nil || n < 0 || n > maxClaimed {
+		return 0
+	}
+	return n
+}
+
+// maxClaimed is the most events that a message of the greatest size could have.
+const maxClaimed = 1 << 20
+
 // maxBody bounds what a message may be decompressed to.
 const maxBody = 64 << 20
 
