@@ -405,3 +405,64 @@ func TestTailOfOldSettings(t *testing.T) {
 	}
 	waitFor(t, "the service's tail has ended", func() bool { return g.tails.Load() == 0 })
 }
+
+// TestTailTells has a service that cuts the stream, has forgotten where it was,
+// and could not keep up: what was missed is told with the rows after it.
+func TestTailTells(t *testing.T) {
+	var opened atomic.Int64
+	var after [3]string
+	url := serveHandler(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var req api.TailRequest
+		if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+			t.Error(err)
+		}
+		n := opened.Add(1)
+		if n <= 3 {
+			after[n-1] = req.After
+		}
+		if n == 2 {
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprint(w, `{"error":{"code":"BadRequest","message":"Last-Event-ID: it is of another stream"}}`)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "event: columns\nid: c0\ndata: {\"columns\":[{\"name\":\"TimeGenerated\",\"type\":\"datetime\"},{\"name\":\"DeviceId\",\"type\":\"string\"}]}\n\n")
+		rows := func(device string) {
+			fmt.Fprintf(w, "event: rows\nid: c-%s\ndata: {\"rows\":[[\"2026-11-22T12:00:00.0000000Z\",%q]]}\n\n", device, device)
+			w.(http.Flusher).Flush()
+		}
+		if n == 1 {
+			rows("first")
+			return
+		}
+		fmt.Fprint(w, "event: skipped\ndata: {\"skipped\":12}\n\n")
+		rows("second")
+		rows("third")
+		rows("fourth")
+		<-r.Context().Done()
+	}))
+	f := follow(t, source(t, backend.DataSourceInstanceSettings{URL: url}), `{"query":"Connections | project TimeGenerated, DeviceId"}`)
+	for i, want := range []struct {
+		device, notices string
+		schema          bool
+	}{{"first", "", true}, {"second", "events have left the stream; 12 events", true}, {"third", "", true}, {"fourth", "", false}} {
+		got, column := f.next()
+		if line := column("labels")[0].(map[string]any)["DeviceId"]; line != want.device {
+			t.Errorf("frame %d is of %v", i, line)
+		}
+		if (got.Schema != nil) != want.schema {
+			t.Errorf("frame %d: a schema %v", i, got.Schema)
+		}
+		if got.Schema == nil {
+			continue
+		}
+		for _, part := range strings.Split(want.notices, "; ") {
+			if told := fmt.Sprint(got.Schema.Meta.Notices); !strings.Contains(told, part) || part == "" && len(got.Schema.Meta.Notices) > 0 {
+				t.Errorf("frame %d: want %q in %s", i, part, told)
+			}
+		}
+	}
+	if want := [3]string{"", "c-first", ""}; after != want {
+		t.Errorf("it went on at %q, want %q", after, want)
+	}
+}

@@ -147,7 +147,7 @@ func (d *Datasource) diagnoseStatus(e *api.StatusError, at string) *trouble {
 		hint := "Set a token in the data source: hubscope token add makes one"
 		switch {
 		case d.settings.OAuthPassThru:
-			hint = "The forwarded identity may have expired: sign out of Grafana and in again; the service must know this kind of token"
+			hint = "The forwarded identity may have expired: sign out of Grafana and in again. Alert rules, where they may, use the token of the data source: it may be missing"
 		case d.settings.Token != "":
 			hint = "Check the token of the data source: hubscope token list shows which are in force, hubscope token add makes a new one"
 		}
