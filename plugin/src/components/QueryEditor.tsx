@@ -14,6 +14,7 @@ import { KqlEditor } from './KqlEditor';
 
 /** What the settings of a data source are when nothing is set; plugin/pkg/ds has the same. */
 const DEFAULT_ROWS = 10_000;
+const DEFAULT_LINES = 1000;
 const MAX_ROWS = 100_000;
 
 type Props = QueryEditorProps<HubscopeDataSource, HubscopeQuery, HubscopeOptions>;
@@ -24,6 +25,7 @@ export function QueryEditor({ query: stored, onChange, onRunQuery, datasource, d
   const query = migrate(stored);
   const mode: EditorMode = query.editorMode ?? 'code';
   const [refused, setRefused] = useState<string>();
+  const defaultRows = datasource.options.defaultRowLimit || DEFAULT_ROWS;
 
   const changeAndRun = (changed: HubscopeQuery) => {
     onChange(changed);
@@ -74,7 +76,7 @@ export function QueryEditor({ query: stored, onChange, onRunQuery, datasource, d
             type="number"
             width={14}
             value={query.rowLimit ? String(query.rowLimit) : ''}
-            placeholder={String(datasource.options.defaultRowLimit || DEFAULT_ROWS)}
+            placeholder={String(query.format === 'logs' ? Math.min(defaultRows, DEFAULT_LINES) : defaultRows)}
             onCommit={(text) =>
               changeAndRun({ ...query, rowLimit: rows(text, datasource.options.maxRowLimit || MAX_ROWS) })
             }
