@@ -545,6 +545,11 @@ const tests = {
     await p.eventually(() => health.textContent(), (text) => assert.match(text, /127\.0\.0\.1:1/));
     await p.shot('config-refused');
     assert.equal(p.refusals, 1);
+    // For the tests that follow.
+    await p.page.locator('input[value="http://127.0.0.1:1"]').fill(service);
+    await p.page.getByLabel('Rows at most', { exact: true }).fill('');
+    await p.page.click('[data-testid=test]');
+    await p.eventually(() => health.textContent(), (text) => assert.match(text, /hubscope/i));
     return p;
   },
 

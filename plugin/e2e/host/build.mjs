@@ -21,10 +21,12 @@ const fromRoot = {
       }
       return b.resolve(args.path, { resolveDir: root, kind: args.kind, pluginData: 'from-root' });
     });
-    // Not for plugins, and so not among the exports; Grafana itself has it.
-    b.onResolve({ filter: /^@grafana\/i18n\/internal$/ }, () => ({
-      path: path.join(shared, '@grafana/i18n/dist/esm/i18n.mjs'),
-    }));
+    // Not for plugins, and so not among the exports; Grafana itself has them.
+    const internal = {
+      '@grafana/i18n/internal': '@grafana/i18n/dist/esm/i18n.mjs',
+      '@grafana/runtime/internal/settings': '@grafana/runtime/dist/esm/services/dataSource/settings.mjs',
+    };
+    b.onResolve({ filter: /^@grafana\/\w+\/internal/ }, ({ path: name }) => ({ path: path.join(shared, internal[name]) }));
   },
 };
 

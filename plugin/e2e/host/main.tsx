@@ -130,7 +130,11 @@ function Panel({ source, plugin }: { source: Source; plugin: DataSourcePlugin<So
           state.error = r.error?.message ?? r.errors?.[0]?.message;
           setData({ series: r.data, errors: r.errors, error: r.error, state: r.error ?? r.errors?.length ? LoadingState.Error : (r.state ?? LoadingState.Done), timeRange: now });
         },
-        error: (error: unknown) => setData({ series: [], state: LoadingState.Error, error: { message: String(error) }, timeRange: now }),
+        error: (error: unknown) => {
+          state.frames = [];
+          state.error = String(error);
+          setData({ series: [], state: LoadingState.Error, error: { message: String(error) }, timeRange: now });
+        },
       });
     });
   };

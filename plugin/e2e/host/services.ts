@@ -24,6 +24,9 @@ import {
   setTemplateSrv,
 } from '@grafana/runtime';
 
+import { initDataSourceInstanceSettings } from '@grafana/runtime/internal/settings';
+import { initializeLoggersRegistry } from '@grafana/runtime/unstable';
+
 /** calls are what was asked of the server, for tests to look at. */
 export const calls: Array<{ method: string; url: string; data?: unknown; status?: number }> = [];
 
@@ -152,6 +155,8 @@ function replace(text?: string, scoped?: ScopedVars, format?: string | Formatter
 
 /** install sets up @grafana/runtime for one data source. */
 export function install(settings: DataSourceInstanceSettings, instance: () => DataSourceApi) {
+  initializeLoggersRegistry();
+  initDataSourceInstanceSettings({ [settings.name]: settings }, settings.name);
   setBackendSrv(new Backend() as unknown as BackendSrv);
   setEchoSrv({ flush: () => undefined, addBackend: () => undefined, addEvent: () => undefined });
   setAppEvents(new EventBusSrv());
