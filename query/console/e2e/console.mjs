@@ -59,7 +59,25 @@ const tests = {
     await c.page.keyboard.press("Enter")
     await c.page.keyboard.press("Escape")
     assert.equal((await c.text()).trimEnd(), "Connections\n| where TlsVersion")
-    // Only functions that hubscope has are offered.
+    // Only functions and operators that hubscope has are offered.
+    const labels = async () => {
+      const found = new Set()
+      for (let i = 0; i < 8; i++) {
+        for (const label of await c.page.locator(".suggest-widget .monaco-list-row .label-name").allTextContents()) found.add(label)
+        await c.page.keyboard.press("PageDown")
+      }
+      return [...found].filter((label) => /^[a-z-]+$/.test(label))
+    }
+    await c.type("Connections\n| ")
+    await c.page.keyboard.press("Control+Space")
+    await c.page.waitForSelector(".suggest-widget.visible .monaco-list-row >> text=/^where/")
+    const operators = await labels()
+    assert.ok(operators.length > 25, `${operators.length} operators are offered`)
+    for (const operator of operators) {
+      const answer = await fetch(url + "api/v1/validate", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ query: "Connections | " + operator }) })
+      const { errors } = await answer.json()
+      assert.deepEqual((errors ?? []).filter((e) => e.message.includes("the operator " + operator)), [], operator)
+    }
     const { functions } = await (await fetch(url + "api/v1/functions")).json()
     const known = new Set(functions.map((f) => f.name))
     await c.type("print x = ")

@@ -190,6 +190,9 @@ export function createMonaco(place: HTMLElement, text: string, events: EditorEve
 // types are written like functions: datetime(2026-01-01).
 const types = new Set(["bool", "boolean", "datetime", "date", "decimal", "double", "dynamic", "guid", "int", "long", "real", "string", "time", "timespan", "uniqueid", "uuid"])
 
+// refused are operators that hubscope has not.
+const refused = /^(graph-.*|make-graph|reduce|fork|facet|macro-expand|partition-by|assert-schema|execute-and-cache|inline-external-table)$/
+
 // undrawn are charts that are drawn as others.
 const undrawn = new Set(["ladderchart", "pivotchart", "timepivot"])
 
@@ -232,8 +235,12 @@ function registerFeatures(kusto: Kusto, schema: Schema, functions: Func[]): void
         if (c.kind === "LocalFunction") return { group: 1, kind: kinds.Function, detail: "", documentation: "" }
         if (call !== undefined && !types.has(call)) return undefined
         break
+      case "QueryPrefix":
+        if (refused.test(c.label)) return undefined
+        break
       case "RenderChart":
         if (kindOf(c.label) === undefined || undrawn.has(c.label)) return undefined
+        break
     }
     if (fn) return { group: 4, kind: kinds.Function, detail: fn.group, documentation: usage(fn) + "\n" + (fn.doc ?? "") }
     if (call !== undefined && !types.has(call)) return undefined
