@@ -2,10 +2,11 @@
 // externals are what Grafana shares with its plugins, so that none of them is
 // in it. Taken from the scaffold of @grafana/create-plugin 7.1.7, as plain
 // JavaScript, and without what this plugin has no use for.
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import CopyWebpackPlugin from 'copy-webpack-plugin';
 import TerserPlugin from 'terser-webpack-plugin';
+import webpack from 'webpack';
 
 const root = import.meta.dirname;
 const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
@@ -19,6 +20,33 @@ const today = new Date(process.env.SOURCE_DATE_EPOCH ? Number(process.env.SOURCE
 
 const fill = (content) =>
   content.toString().replaceAll('%VERSION%', version).replaceAll('%TODAY%', today).replaceAll('%PLUGIN_ID%', id);
+
+/** The licences of what is in module.js go with it. */
+class Licenses {
+  apply(compiler) {
+    const name = 'Licenses';
+    compiler.hooks.thisCompilation.tap(name, (compilation) => {
+      const stage = webpack.Compilation.PROCESS_ASSETS_STAGE_ADDITIONAL;
+      compilation.hooks.processAssets.tap({ name, stage }, () => {
+        const folders = new Set();
+        for (const module of compilation.modules) {
+          for (const { resource } of [module, ...(module.modules ?? [])]) {
+            const found = /^.*node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(resource ?? '');
+            if (found) folders.add(found[0]);
+          }
+        }
+        const notices = [...folders].sort().map((folder) => {
+          const read = (file) => readFileSync(path.join(folder, file), 'utf8');
+          const { name, version, license } = JSON.parse(read('package.json'));
+          const texts = readdirSync(folder).filter((file) => /^(licen[cs]e|copying|notice)/i.test(file));
+          return [`${name} ${version} (${license})`, ...texts.map((file) => read(file).trim())].join('\n\n');
+        });
+        const text = notices.join(`\n\n${'-'.repeat(72)}\n\n`) + '\n';
+        compilation.emitAsset('licenses.txt', new webpack.sources.RawSource(text));
+      });
+    });
+  }
+}
 
 export default (_env, argv) => {
   const mode = argv.mode ?? 'production';
@@ -79,6 +107,7 @@ export default (_env, argv) => {
       uniqueName: id,
     },
     plugins: [
+      new Licenses(),
       new CopyWebpackPlugin({
         patterns: [
           { from: 'plugin.json', transform: (content) => fill(content) },

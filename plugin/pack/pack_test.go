@@ -246,7 +246,11 @@ func testModule(t *testing.T, files map[string][]byte) {
 	}
 	read(t, files, "module.js.map", &sources)
 	compared := 0
+	foreign := regexp.MustCompile(`node_modules/((?:@[^/]+/)?[^/]+)/`)
 	for i, source := range sources.Sources {
+		if m := foreign.FindStringSubmatch(source); m != nil && !strings.Contains(string(files["licenses.txt"]), m[1]+" ") {
+			t.Errorf("licenses.txt does not have that of %s", m[1])
+		}
 		_, file, ok := strings.Cut(source, "/./")
 		if !ok || strings.Contains(source, "node_modules") || !strings.Contains(file, ".ts") {
 			continue
