@@ -39,6 +39,9 @@ var (
 
 // referenceAt returns the reference that begins at start.
 func referenceAt(text string, start int) (reference, bool) {
+	if text[start] != '$' && text[start] != '[' {
+		return reference{}, false
+	}
 	for i, form := range []*regexp.Regexp{bareReference, bracedReference, bracketReference} {
 		m := form.FindStringSubmatch(text[start:])
 		if m == nil {
