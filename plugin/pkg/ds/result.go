@@ -155,8 +155,13 @@ func (c *column) text(row int) string {
 		return strconv.FormatBool(c.bools[row])
 	case c.typ == "int", c.typ == "long":
 		return strconv.FormatInt(c.ints[row], 10)
-	case c.reals != nil:
-		return strconv.FormatFloat(c.reals[row], 'g', -1, 64)
+	case c.typ == "timespan":
+		return kql.FormatTimespan(int64(math.Round(c.reals[row] * float64(kql.TicksPerMillisecond))))
+	case c.typ == "real", c.typ == "decimal":
+		if f := math.Abs(c.reals[row]); f != 0 && (f < 1e-6 || f >= 1e21) {
+			return strconv.FormatFloat(c.reals[row], 'e', -1, 64)
+		}
+		return strconv.FormatFloat(c.reals[row], 'f', -1, 64)
 	case c.typ == "datetime":
 		return formatTime(c.times[row])
 	case c.typ == "dynamic":
