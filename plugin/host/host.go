@@ -31,6 +31,7 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/grpcplugin"
+	"github.com/grafana/grafana-plugin-sdk-go/backend/useragent"
 	grafana "github.com/grafana/grafana-plugin-sdk-go/config"
 	"github.com/grafana/grafana-plugin-sdk-go/genproto/pluginv2"
 	"github.com/hashicorp/go-hclog"
@@ -39,6 +40,9 @@ import (
 
 // PluginID is the id of the plugin that the requests are for.
 const PluginID = "hubscope-connections-datasource"
+
+// grafanaVersion is the version of Grafana that plugins are told.
+const grafanaVersion = "13.1.1"
 
 // Config says what to start, and for which data source.
 type Config struct {
@@ -207,11 +211,15 @@ func (p *Plugin) Close() error {
 // context is the part of each request that says who asks which data source.
 func (p *Plugin) context() backend.PluginContext {
 	settings := p.config.Settings
+	agent, err := useragent.New(grafanaVersion, runtime.GOOS, runtime.GOARCH)
+	if err != nil {
+		panic("user agent: " + err.Error()) // made of constants
+	}
 	return backend.PluginContext{
 		OrgID:     1, //lint:ignore SA1019 Grafana sends it beside the namespace
 		Namespace: "default", PluginID: PluginID, PluginVersion: "0.0.0",
 		User: p.config.User, DataSourceInstanceSettings: &settings,
-		GrafanaConfig: grafana.NewGrafanaCfg(p.config.Grafana),
+		GrafanaConfig: grafana.NewGrafanaCfg(p.config.Grafana), UserAgent: agent,
 	}
 }
 

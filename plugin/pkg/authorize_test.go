@@ -151,7 +151,8 @@ func TestForwardedHeaders(t *testing.T) {
 		"http_X-Dashboard-Uid": "tls", "http_X-Panel-Id": "7", "http_X-Rule-Uid": "r", "http_X-Grafana-User": "officer", "http_X-Datasource-Uid": "ds",
 		"http_Accept-Encoding": "br", "http_If-None-Match": `"x"`, "http_X-Forwarded-For": "10.0.0.1", "http_Host": "elsewhere",
 	}
-	plain := map[string]string{"X-Dashboard-Uid": "tls", "X-Panel-Id": "7", "X-Rule-Uid": "r", "X-Grafana-User": "officer", "X-Datasource-Uid": "ds", "Fromalert": "true"}
+	plain := map[string]string{"X-Dashboard-Uid": "tls", "X-Panel-Id": "7", "X-Rule-Uid": "r", "X-Grafana-User": "officer", "X-Datasource-Uid": "ds", "Fromalert": "true",
+		"X-Ms-App": "Grafana alerting"}
 	for name, tt := range map[string]struct {
 		json string
 		more map[string]string
@@ -169,7 +170,11 @@ func TestForwardedHeaders(t *testing.T) {
 		mu.Lock()
 		for key := range seen {
 			switch key {
-			case "Accept", "Accept-Encoding", "Content-Length", "Content-Type", "User-Agent":
+			case "User-Agent":
+				if ua := seen.Get(key); !strings.HasPrefix(ua, "Grafana/13") || !strings.HasSuffix(ua, " hubscope-connections-datasource/0.0.0") {
+					t.Errorf("User-Agent: %s", ua)
+				}
+			case "Accept", "Accept-Encoding", "Content-Length", "Content-Type":
 				if strings.Contains(seen.Get(key), "br") {
 					t.Errorf("%s: %s: %s", name, key, seen.Get(key))
 				}

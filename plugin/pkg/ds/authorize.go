@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/grafana/grafana-plugin-sdk-go/backend/useragent"
 )
 
 // The SDK can forward the headers of a request by itself (ForwardHTTPHeaders),
@@ -98,6 +99,9 @@ func (a *authorizer) RoundTrip(req *http.Request) (*http.Response, error) {
 		who = &caller{}
 	}
 	req = req.Clone(req.Context())
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", userAgent(req.Context())) // the name in the log of proxies
+	}
 	for name, values := range who.headers {
 		if req.Header.Get(name) == "" {
 			req.Header[name] = values
@@ -116,6 +120,19 @@ func (a *authorizer) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	return a.next.RoundTrip(req)
+}
+
+// userAgent names Grafana and this plugin, with the versions that Grafana tells.
+func userAgent(ctx context.Context) string {
+	name := "Grafana"
+	if agent := useragent.FromContext(ctx); !agent.IsUnknown() {
+		name = agent.String()
+	}
+	name += " " + PluginID
+	if version := backend.PluginConfigFromContext(ctx).PluginVersion; version != "" {
+		name += "/" + version
+	}
+	return name
 }
 
 // CloseIdleConnections ends the connections that are kept for later.
