@@ -136,11 +136,12 @@ class Page {
     return this.page.evaluate(() => window.page.error);
   }
 
-  async choose(label, option, { nth = 0, exact = true } = {}) {
+  async choose(label, text, { nth = 0, exact = true, option = text } = {}) {
     const fields = this.page.getByLabel(label, { exact }).and(this.page.getByRole('combobox'));
     const field = nth < 0 ? fields.last() : fields.nth(nth);
     await field.click();
-    await this.page.keyboard.type(option);
+    await this.page.keyboard.press('Control+A'); // what was typed before
+    await this.page.keyboard.type(text);
     await this.page.getByRole('option', { name: option }).first().click();
   }
 
@@ -276,7 +277,7 @@ const tests = {
     await p.radio('Builder');
     const shown = () => p.page.textContent('[data-testid=builder-kql]');
     await p.choose('Table', 'Connections', { nth: -1 });
-    await p.eventually(shown, (k) => assert.equal(k, 'Connections\n| where $__timeFilter()'));
+    await p.eventually(shown, (k) => assert.equal(k, 'Connections\n| where $__timeFilter()\n| order by TimeGenerated desc'));
     await p.done();
     assert.equal((await p.frames())[0].type, 'table');
     await p.shot('builder-rows');
@@ -285,11 +286,11 @@ const tests = {
     await p.page.getByLabel('Add filter', { exact: true }).click();
     await p.choose('Column to filter by', 'TlsVersion');
     await p.choose('Value', '1.0');
-    await p.eventually(shown, (k) => assert.match(k, /\n\| where TlsVersion == "1\.0"$/));
+    await p.eventually(shown, (k) => assert.match(k, /\n\| where TlsVersion == "1\.0"\n/));
     // Or another one.
     await p.page.getByText('or…').click();
     await p.choose('Value', '1.1', { nth: 1 });
-    await p.eventually(shown, (k) => assert.match(k, /\n\| where TlsVersion == "1\.0" or TlsVersion == "1\.1"$/));
+    await p.eventually(shown, (k) => assert.match(k, /\n\| where TlsVersion == "1\.0" or TlsVersion == "1\.1"\n/));
     await p.page.keyboard.press('Escape');
 
     await p.radio('Aggregates');
@@ -357,6 +358,15 @@ const tests = {
     // A value that is none is marked, and left out.
     await p.choose('Value', 'soon');
     await p.eventually(shown, (k) => assert.ok(!k.includes('DurationMs >'), k));
+    assert.equal(await p.page.getByLabel('Value', { exact: true }).first().getAttribute('aria-invalid'), 'true');
+    // Another column, and several of its values.
+    await p.choose('Column to filter by', 'TlsVersion', { nth: 1 });
+    await p.choose('Comparison', 'in', { nth: 1, option: /^in is one of$/ });
+    await p.choose('Values', '1.0');
+    await p.choose('Values', '1.1');
+    await p.page.keyboard.press('Escape');
+    await p.eventually(shown, (k) => assert.match(k, /\n\| where TlsVersion in \("1\.0", "1\.1"\)\n/));
+    await p.shot('builder-values');
     return p;
   },
 

@@ -102,6 +102,8 @@ export function QueryBuilder<Q extends BuilderTarget>({ query, onChange, onRunQu
       limit: b.limit,
       // What the other table has too is kept.
       timeColumn: has(TIME) ? TIME : undefined,
+      // Rows begin with the newest.
+      orderBy: b.mode === 'rows' && has(TIME) ? [{ column: TIME, desc: true }] : [],
       filters: b.filters.map((any) => any.filter((c) => has(c.column))).filter((any) => any.length > 0),
       columns: b.columns.filter(has),
       aggregates: b.aggregates.filter((a) => !a.column || has(a.column)),
