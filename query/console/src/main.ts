@@ -436,15 +436,28 @@ async function load(): Promise<void> {
   }
 }
 
+// painted runs what would hold up the first paint. A page that is not in sight is
+// not painted.
+function painted(then: () => void): void {
+  let waiting = true
+  const once = () => {
+    if (!waiting) return
+    waiting = false
+    observer.disconnect()
+    then()
+  }
+  const observer = new PerformanceObserver(once)
+  observer.observe({ type: "paint", buffered: true })
+  setTimeout(once, 300)
+}
+
 begin()
 busy(undefined)
 const runNow = openLink()
 if (fromFragment(location.hash) === undefined) editor.text = saved()
 void load()
 // Monaco is big: the page is painted first.
-requestAnimationFrame(() =>
-  setTimeout(() => {
-    void editor.upgrade().then(() => (document.body.dataset["editor"] = "ready"))
-    if (runNow) void run()
-  }),
-)
+painted(() => {
+  void editor.upgrade().then(() => (document.body.dataset["editor"] = "ready"))
+  if (runNow) void run()
+})
