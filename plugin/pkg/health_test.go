@@ -113,7 +113,7 @@ func TestHealthTrouble(t *testing.T) {
 		"a web page":       {text(200, "<html>hello</html>"), "", nil, "not-hubscope", []string{"not a hubscope query service"}},
 		"another API":      {text(404, `{"message":"no"}`), "", nil, "not-hubscope", []string{"404"}},
 		"gateway":          {text(502, "Bad Gateway"), "", nil, "gateway", []string{"502", "hubscope"}},
-		"forbidden before": {text(403, "no"), "", nil, "forbidden", []string{"something before it"}},
+		"forbidden before": {text(403, "no"), "", nil, "forbidden", []string{"403", "something before it"}},
 		"redirect":         {serveHandler(t, http.RedirectHandler("https://grafana.example/login", http.StatusFound)), "", nil, "redirect", []string{"https://grafana.example/login"}},
 		"not HTTP":         {garbage(t), "", nil, "not-http", []string{"does not speak HTTP"}},
 

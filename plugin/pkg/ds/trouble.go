@@ -135,7 +135,7 @@ func certificateNames(c *x509.Certificate) string {
 // diagnoseStatus says what an answer other than success means when it is not
 // about the text of a query.
 func (d *Datasource) diagnoseStatus(e *api.StatusError, at string) *trouble {
-	said := ""
+	said := e.Status + ", which something before it says"
 	if len(e.Errors) > 0 {
 		said = e.Errors[0].Message
 		if h := e.Errors[0].Hint; h != "" {
@@ -151,14 +151,8 @@ func (d *Datasource) diagnoseStatus(e *api.StatusError, at string) *trouble {
 		case d.settings.Token != "":
 			hint = "Check the token of the data source: hubscope token list shows which are in force, hubscope token add makes a new one"
 		}
-		if said == "" {
-			said = "401 Unauthorized, said by something before it"
-		}
 		return &trouble{"unauthorized", at + " does not accept the credentials: " + said, hint}
 	case e.Code == http.StatusForbidden:
-		if said == "" {
-			said = "403 Forbidden, said by something before it"
-		}
 		return &trouble{"forbidden", at + " does not allow this: " + said, "Use a token or a certificate with the role that it needs (hubscope token list)"}
 	case e.Code == http.StatusTooManyRequests:
 		return &trouble{"throttled", at + " has too much to do for this client: " + said, "Refresh less often, show fewer panels, or raise the limits of the service"}
@@ -172,8 +166,8 @@ func (d *Datasource) diagnoseStatus(e *api.StatusError, at string) *trouble {
 		return &trouble{"tls-needed", at + " does not understand plain HTTP", "Write https:// in the URL: the service speaks TLS"}
 	case e.Code == http.StatusProxyAuthRequired:
 		return &trouble{"proxy", "a proxy on the way to " + at + " wants credentials", "Check the proxy settings of Grafana's server"}
-	case e.Code == http.StatusBadGateway, e.Code == http.StatusServiceUnavailable, e.Code == http.StatusGatewayTimeout:
-		return &trouble{"gateway", "a proxy before " + at + " cannot reach it: " + e.Status, "Is the query service running (hubscope up, or hubscope serve)?"}
+	case e.Code >= 500:
+		return &trouble{"gateway", "what stands before " + at + " cannot reach it: " + e.Status, "Is the query service running (hubscope up, or hubscope serve)?"}
 	default:
 		return d.notHubscope(e.Status)
 	}
