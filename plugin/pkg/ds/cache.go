@@ -14,7 +14,7 @@ const (
 	maxCacheEntry = maxCacheBytes / 8
 	// maxBinAge is how long a result whose age is left to its bins is kept at most.
 	maxBinAge = time.Minute
-	// maxNowAge is the same for results that depend on the time of the query.
+	// maxNowAge is the same for results that depend on the time of the query itself.
 	maxNowAge = 5 * time.Second
 )
 

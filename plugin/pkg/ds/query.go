@@ -147,11 +147,12 @@ func (d *Datasource) plan(m Model, q backend.DataQuery, from origin) (*Expanded,
 	if err != nil {
 		return nil, 0, err
 	}
-	if keep == 0 {
+	switch {
+	case keep > 0: // as the settings say
+	case x.Now:
+		keep = min(x.Interval, maxNowAge)
+	default:
 		keep = min(x.Interval, maxBinAge)
-	}
-	if x.Now {
-		keep = min(keep, maxNowAge)
 	}
 	return &wide, keep, nil
 }

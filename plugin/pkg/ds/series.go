@@ -15,8 +15,8 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 )
 
-// serie is the rows of a result that have the same labels.
-type serie struct {
+// rowGroup is the rows of a result that have the same labels.
+type rowGroup struct {
 	labels data.Labels
 	key    []string // values of the labels, for the order
 	rows   []int    // by time
@@ -96,8 +96,8 @@ func (r *result) series(s shape) (data.Frames, []data.Notice, error) {
 
 // group sorts the rows into series. lost rows have no time, same rows the time
 // and the labels of a later one.
-func (r *result) group(at *column, labels []*column) (list []*serie, lost, same int) {
-	byKey := map[string]*serie{}
+func (r *result) group(at *column, labels []*column) (list []*rowGroup, lost, same int) {
+	byKey := map[string]*rowGroup{}
 	var key []byte
 	for row := range r.rows {
 		if at.null[row] {
@@ -112,7 +112,7 @@ func (r *result) group(at *column, labels []*column) (list []*serie, lost, same 
 		}
 		s := byKey[string(key)]
 		if s == nil {
-			s = &serie{}
+			s = &rowGroup{}
 			if len(labels) > 0 {
 				s.labels = data.Labels{}
 			}
@@ -125,7 +125,7 @@ func (r *result) group(at *column, labels []*column) (list []*serie, lost, same 
 		}
 		s.rows = append(s.rows, row)
 	}
-	slices.SortFunc(list, func(a, b *serie) int { return slices.Compare(a.key, b.key) })
+	slices.SortFunc(list, func(a, b *rowGroup) int { return slices.Compare(a.key, b.key) })
 	for _, s := range list {
 		slices.SortStableFunc(s.rows, func(a, b int) int { return at.times[a].Compare(at.times[b]) })
 		kept := s.rows[:0]
@@ -142,8 +142,8 @@ func (r *result) group(at *column, labels []*column) (list []*serie, lost, same 
 }
 
 // largest returns the n series with the greatest sums, in their order.
-func largest(list []*serie, of *column, n int) []*serie {
-	sums := make(map[*serie]float64, len(list))
+func largest(list []*rowGroup, of *column, n int) []*rowGroup {
+	sums := make(map[*rowGroup]float64, len(list))
 	for _, s := range list {
 		for _, row := range s.rows {
 			switch {
@@ -156,12 +156,12 @@ func largest(list []*serie, of *column, n int) []*serie {
 		}
 	}
 	byColumn := slices.Clone(list)
-	slices.SortStableFunc(byColumn, func(a, b *serie) int { return cmp.Compare(sums[b], sums[a]) })
-	keep := map[*serie]bool{}
+	slices.SortStableFunc(byColumn, func(a, b *rowGroup) int { return cmp.Compare(sums[b], sums[a]) })
+	keep := map[*rowGroup]bool{}
 	for _, s := range byColumn[:n] {
 		keep[s] = true
 	}
-	return slices.DeleteFunc(slices.Clone(list), func(s *serie) bool { return !keep[s] })
+	return slices.DeleteFunc(slices.Clone(list), func(s *rowGroup) bool { return !keep[s] })
 }
 
 // moments returns the times of some rows as a field.
@@ -174,7 +174,7 @@ func (c *column) moments(rows []int) *data.Field {
 }
 
 // wide returns the one series without labels.
-func (r *result) wide(at int, values []*column, list []*serie) *data.Frame {
+func (r *result) wide(at int, values []*column, list []*rowGroup) *data.Frame {
 	rows := []int{}
 	if len(list) > 0 {
 		rows = list[0].rows
@@ -188,7 +188,7 @@ func (r *result) wide(at int, values []*column, list []*serie) *data.Frame {
 }
 
 // multi returns a frame for each series and number.
-func (r *result) multi(at int, labels, values []*column, list []*serie) data.Frames {
+func (r *result) multi(at int, labels, values []*column, list []*rowGroup) data.Frames {
 	meta := func() *data.FrameMeta { return &data.FrameMeta{Type: data.FrameTypeTimeSeriesMulti} }
 	if len(list) == 0 {
 		f := data.NewFrame("", r.columns[at].moments([]int{}), values[0].field(nil, []int{}))
@@ -216,7 +216,7 @@ func (r *result) multi(at int, labels, values []*column, list []*serie) data.Fra
 }
 
 // name is what a legend says of a series: the values of its labels.
-func (s *serie) name(labels []*column) string {
+func (s *rowGroup) name(labels []*column) string {
 	parts := make([]string, len(s.key))
 	for i, v := range s.key {
 		switch {
