@@ -331,9 +331,10 @@ func (s Schema) metricSamples() string {
 }
 
 // pipelineSamples holds what the parts of the pipeline measure of themselves, as
-// long as the events: it tells how they came. A panel reads one metric.
+// long as the events: it tells how they came. In the order of time new parts and
+// merged ones have few rows in common, so that FINAL costs next to nothing.
 func (s Schema) pipelineSamples() string {
-	return s.samples("PipelineSamples", ingest.PipelineColumns, s.EventDays, "MetricName", "TimeGenerated")
+	return s.samples("PipelineSamples", ingest.PipelineColumns, s.EventDays, "TimeGenerated", "MetricName")
 }
 
 // samples makes a table of measurements, added up by minute: several rows of a
@@ -365,13 +366,13 @@ SETTINGS %s`, s.name(name), s.on(), columnList(defs), s.engine("AggregatingMerge
 		strings.Join(order, ", "), days, s.settings("ttl_only_drop_parts = 1"))
 }
 
-// pipelineMetrics puts the samples of a minute together.
+// pipelineMetrics puts the samples of a minute together. FINAL does in one pass
+// over what is sorted what a GROUP BY of ten columns takes a hundred times as
+// long for.
 func (s Schema) pipelineMetrics() string {
-	keys := "TimeGenerated, Hub, Node, MetricName, Service, MetricType, UnitName, Stream, Reason, Result"
-	return s.view("PipelineMetrics", ingest.PipelineMetrics, fmt.Sprintf(`SELECT *, T / Unit AS Total, C AS Count, Least / Unit AS Minimum, Most / Unit AS Maximum, Total / Count AS Average
-FROM (SELECT %[1]s, if(UnitName = 'Seconds', 1000000, 1) AS Unit, sum(Total) AS T, sum(Count) AS C, min(Minimum) AS Least, max(Maximum) AS Most
-FROM %[2]s
-GROUP BY %[1]s)`, keys, s.name("PipelineSamples")))
+	return s.view("PipelineMetrics", ingest.PipelineMetrics, fmt.Sprintf(`SELECT * EXCEPT (Total, Minimum, Maximum), if(UnitName = 'Seconds', 1000000, 1) AS Unit,
+  p.Total / Unit AS Total, p.Minimum / Unit AS Minimum, p.Maximum / Unit AS Maximum, Total / Count AS Average
+FROM %s AS p FINAL`, s.name("PipelineSamples")))
 }
 
 // azureMetrics puts the processes of a hub together. What each of them counts is

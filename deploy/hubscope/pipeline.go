@@ -14,6 +14,7 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"hubscope/hub"
 	"hubscope/ingest"
 	"hubscope/ingest/stream"
 )
@@ -76,8 +77,12 @@ func (p *pipelineSampler) run(ctx context.Context, every time.Duration, log *slo
 // is enough, whatever parts of hubscope run in it.
 func samplePipeline(g *group, s *Settings, t *telemetry, publisher *stream.Publisher) {
 	p := newPipelineSampler(s.Node, t.pipeline)
+	every := s.Hub.MetricInterval
+	if every <= 0 {
+		every = hub.DefaultConfig().SampleEvery
+	}
 	g.start("pipeline metrics", func(ctx context.Context) error {
-		return p.run(ctx, s.Hub.MetricInterval, t.Log, publisher.PublishMetrics)
+		return p.run(ctx, every, t.Log, publisher.PublishMetrics)
 	})
 }
 
