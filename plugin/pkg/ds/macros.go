@@ -49,7 +49,7 @@ var macroNames = []string{
 // Expanded is a query as it goes to the service.
 type Expanded struct {
 	Text string
-	// Start and End are the range that every table is limited to.
+	// Start and End are the range that every table with TimeGenerated is limited to.
 	Start, End time.Time
 	// Interval is what $__timeInterval stands for.
 	Interval time.Duration

@@ -227,7 +227,7 @@ type custom struct {
 	Rollup    string    `json:"rollup"`
 	Truncated bool      `json:"truncated"`
 	Cached    bool      `json:"cached"`
-	From      time.Time `json:"from"` // the range that every table was limited to
+	From      time.Time `json:"from"` // the range that tables with TimeGenerated were limited to
 	To        time.Time `json:"to"`
 }
 
@@ -247,8 +247,8 @@ func describe(frames data.Frames, x *Expanded, r *result, cached bool, told []da
 	if len(x.FiltersUnused) > 0 {
 		notices = append(notices, warning("ad hoc filters that have no place in this query: %s", strings.Join(x.FiltersUnused, " and ")))
 	}
-	if !x.TimeFilter && len(r.explained.Tables) > 0 {
-		notices = append(notices, info("the query has no $__timeFilter: its tables are limited to the time range all the same"))
+	if !x.TimeFilter && r.bounded() {
+		notices = append(notices, info("the query has no $__timeFilter: it is limited to the time range all the same, by TimeGenerated"))
 	}
 	if cached {
 		notices = append(notices, info("answered from the cache of the data source"))
@@ -282,9 +282,11 @@ func stat(name, unit string, value float64) data.QueryStat {
 func executed(x *Expanded, r *result) string {
 	var b strings.Builder
 	b.WriteString(x.Text)
-	fmt.Fprintf(&b, "\n\n// The tables are limited to TimeGenerated >= %s and TimeGenerated < %s.\n", datetime(x.Start), datetime(x.End))
+	if b.WriteString("\n\n"); r.bounded() {
+		fmt.Fprintf(&b, "// It is limited to TimeGenerated >= %s and TimeGenerated < %s.\n\n", datetime(x.Start), datetime(x.End))
+	}
 	if r.explained.SQL != "" {
-		b.WriteString("\n/* ClickHouse SQL")
+		b.WriteString("/* ClickHouse SQL")
 		if r.explained.Rollup != "" {
 			b.WriteString(", answered from the rollup " + r.explained.Rollup)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +27,14 @@ type result struct {
 	notices   []string
 	render    *api.Render
 	explained api.Explained
+}
+
+// bounded says whether the range limited what the query read: some tables have no
+// TimeGenerated.
+func (r *result) bounded() bool {
+	return slices.ContainsFunc(r.explained.Tables, func(t string) bool {
+		return !slices.Contains([]string{"Devices", "DeviceStates", "DeviceFirsts", "Certificates"}, t)
+	})
 }
 
 // column is a column of a result. One of the slices has the values.

@@ -248,6 +248,13 @@ func TestQueryDataRange(t *testing.T) {
 	if !strings.Contains(frames[0].Meta.ExecutedQueryString, "TimeGenerated < datetime(2026-11-21T06:01:00Z)") {
 		t.Errorf("executed %s", frames[0].Meta.ExecutedQueryString)
 	}
+	// What has no TimeGenerated is not.
+	for _, kql := range []string{"print x=1", "Devices | summarize max(LastSeen), take_any(CertIssuer)"} {
+		meta := one(t, d, nil, panel("A", kql))[0].Meta
+		if len(meta.Notices) > 0 || strings.Contains(meta.ExecutedQueryString, "TimeGenerated <") {
+			t.Errorf("%s: %+v\n%s", kql, meta.Notices, meta.ExecutedQueryString)
+		}
+	}
 }
 
 func TestQueryDataFails(t *testing.T) {
