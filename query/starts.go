@@ -38,6 +38,9 @@ func (s *starts) learn(ctx context.Context) {
 		return
 	}
 	s.asked = time.Now()
+	// Other queries wait for the answer.
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
 	found, err := s.ask(ctx)
 	if err != nil {
 		return
