@@ -47,13 +47,13 @@ var questions = []question{
 		name:   "distinct legacy devices, 30 d",
 		kql:    `Connections | where TimeGenerated >= ago(30d) and TlsVersion in ("1.0", "1.1") and isnotempty(DeviceId) | summarize Devices = dcount(DeviceId)`,
 		raw:    `SELECT uniq(DeviceId) FROM Connections WHERE TimeGenerated >= {from30} AND toStartOfHour(TimeGenerated) >= toStartOfHour({from30}) AND TlsVersion IN ('1.0', '1.1') AND DeviceId != ''`,
-		rollup: `SELECT uniqMerge(Devices) FROM DevicesByDay WHERE TimeGenerated >= {from30} AND TlsVersion IN ('1.0', '1.1') AND HasDevice`,
+		rollup: `SELECT uniqMerge(Devices) FROM (SELECT Devices FROM DevicesByDay WHERE TimeGenerated >= toStartOfDay({from30} + toIntervalSecond(86399)) AND TlsVersion IN ('1.0', '1.1') AND HasDevice UNION ALL SELECT uniqState(DeviceId) FROM Connections WHERE TimeGenerated >= {from30} AND toStartOfHour(TimeGenerated) >= toStartOfHour({from30}) AND TimeGenerated < toStartOfDay({from30} + toIntervalSecond(86399)) AND toStartOfHour(TimeGenerated) < toStartOfDay({from30} + toIntervalSecond(86399)) AND TlsVersion IN ('1.0', '1.1') AND DeviceId != '')`,
 	},
 	{
 		name:   "legacy devices a day, 30 d",
 		kql:    `Connections | where TimeGenerated >= ago(30d) and TlsVersion < "1.2" and isnotempty(DeviceId) | summarize Devices = dcount(DeviceId) by bin(TimeGenerated, 1d), Hub`,
 		raw:    `SELECT toStartOfDay(TimeGenerated) AS d, Hub, uniq(DeviceId) FROM Connections WHERE TimeGenerated >= {from30} AND toStartOfHour(TimeGenerated) >= toStartOfHour({from30}) AND TlsVersion < '1.2' AND DeviceId != '' GROUP BY d, Hub`,
-		rollup: `SELECT TimeGenerated AS d, Hub, uniqMerge(Devices) FROM DevicesByDay WHERE TimeGenerated >= {from30} AND TlsVersion < '1.2' AND HasDevice GROUP BY d, Hub`,
+		rollup: `SELECT d, Hub, uniqMerge(Devices) FROM (SELECT TimeGenerated AS d, Hub, Devices FROM DevicesByDay WHERE TimeGenerated >= toStartOfDay({from30} + toIntervalSecond(86399)) AND TlsVersion < '1.2' AND HasDevice UNION ALL SELECT toStartOfDay(TimeGenerated) AS d, Hub, uniqState(DeviceId) FROM Connections WHERE TimeGenerated >= {from30} AND toStartOfHour(TimeGenerated) >= toStartOfHour({from30}) AND TimeGenerated < toStartOfDay({from30} + toIntervalSecond(86399)) AND toStartOfHour(TimeGenerated) < toStartOfDay({from30} + toIntervalSecond(86399)) AND TlsVersion < '1.2' AND DeviceId != '' GROUP BY d, Hub) GROUP BY d, Hub`,
 	},
 	{
 		name:   "top 10 ciphers, 30 d",
