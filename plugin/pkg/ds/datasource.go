@@ -86,7 +86,11 @@ func newClient(ctx context.Context, s backend.DataSourceInstanceSettings, settin
 	timeouts.Timeout = 0
 	opts.Timeouts = &timeouts
 	var connections *http.Transport
-	opts.ConfigureTransport = func(_ httpclient.Options, t *http.Transport) { connections = t }
+	opts.ConfigureTransport = func(_ httpclient.Options, t *http.Transport) {
+		connections = t
+		// Packing and unpacking takes longer than a network nearby.
+		t.DisableCompression = near(settings.URL)
+	}
 	client, err := httpclient.New(opts)
 	if err != nil {
 		return nil, fmt.Errorf("TLS settings of the data source: %w", err)

@@ -94,3 +94,14 @@ func TestRoughly(t *testing.T) {
 		}
 	}
 }
+
+func TestNear(t *testing.T) {
+	for address, want := range map[string]bool{
+		"http://localhost:7070": true, "https://127.0.0.1": true, "http://[::1]:7070": true, "http://query:7070": true, "http://10.1.2.3/x": true,
+		"http://192.168.0.7": true, "https://query.example": false, "https://8.8.8.8": false, "http://query.svc.cluster.local": false,
+	} {
+		if got := near(address); got != want {
+			t.Errorf("%s: want %v, got %v", address, want, got)
+		}
+	}
+}
