@@ -34,30 +34,37 @@ var pages = []struct{ name, root string }{
 	{"react19", "react19"},
 }
 
-// TestBrowser needs what npm installs and builds (make test does both), a
-// ClickHouse engine, node and Chromium. HUBSCOPE_SHOTS names a folder for
-// pictures; ONLY picks tests of run.mjs by a part of their name.
-func TestBrowser(t *testing.T) {
-	need(t, "node_modules/playwright-core", "react19/node_modules/@grafana/ui", "../node_modules/@grafana/ui", "../dist/module.js")
-	node, chromium := tool(t, "node"), tool(t, "chromium")
+// TestPlugin needs a ClickHouse engine. The browser's part needs node, Chromium
+// and what npm installs and builds (make test does that) besides. HUBSCOPE_SHOTS
+// names a folder for pictures; ONLY picks tests of run.mjs by a part of their name.
+func TestPlugin(t *testing.T) {
 	if _, err := (embed.Finder{}).Find(); errors.Is(err, embed.ErrNoEngine) {
 		missing(t, err)
 	}
-	stack := up(t)
+	query := up(t)
 	exe, err := host.Build(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
+	start := func(t *testing.T) *host.Plugin {
+		t.Helper()
+		plugin, err := host.Start(t.Context(), host.Config{
+			Executable: exe, Settings: backend.DataSourceInstanceSettings{URL: query}, Log: &lines{t: t},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { plugin.Close() })
+		return plugin
+	}
+	t.Run("builder", func(t *testing.T) { builderCases(t, start(t)) })
 	for _, page := range pages {
 		t.Run(page.name, func(t *testing.T) {
+			need(t, "node_modules/playwright-core", filepath.Join(page.root, "node_modules/@grafana/ui"), "../dist/module.js")
+			node, chromium := tool(t, "node"), tool(t, "chromium")
 			dir := t.TempDir()
 			run(t, time.Minute, nil, node, "host/build.mjs", page.root, dir)
-			plugin, err := host.Start(t.Context(), host.Config{Executable: exe, Log: &lines{t: t}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer plugin.Close()
-			s := serve(t, plugin, dir, stack.Query)
+			s := serve(t, start(t), dir, query)
 			shots := os.Getenv("HUBSCOPE_SHOTS")
 			if shots != "" {
 				shots = filepath.Join(shots, page.name)
@@ -65,18 +72,14 @@ func TestBrowser(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			run(t, 10*time.Minute, []string{"CHROMIUM=" + chromium}, node, "run.mjs", s.URL, stack.Query, shots)
+			run(t, 8*time.Minute, []string{"CHROMIUM=" + chromium}, node, "run.mjs", s.URL, query, shots)
 		})
 	}
 }
 
-// TestBuilderCases asks the service whether the KQL that the visual builder
-// writes is right: each case of the frontend's own tests, and what the editor
-// does with macros and variables on the way.
-func TestBuilderCases(t *testing.T) {
-	if _, err := (embed.Finder{}).Find(); errors.Is(err, embed.ErrNoEngine) {
-		missing(t, err)
-	}
+// builderCases runs what the visual builder writes: each case of the frontend's
+// own tests, with macros and variables on the way.
+func builderCases(t *testing.T, plugin *host.Plugin) {
 	b, err := os.ReadFile("../src/builder/testdata/cases.json")
 	if err != nil {
 		t.Fatal(err)
@@ -88,18 +91,10 @@ func TestBuilderCases(t *testing.T) {
 	if len(cases) < 10 {
 		t.Fatalf("%d cases", len(cases))
 	}
-	stack := up(t)
-	exe, err := host.Build(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
+	values := func(values ...string) any { return map[string]any{"values": values, "multi": len(values) > 1} }
+	variables := map[string]any{
+		"hub": values("plant-7", "depot"), "protocol": values("Mqtt"), "device": values("press-1"), "sdk": values("py"), "least": values("5"),
 	}
-	plugin, err := host.Start(t.Context(), host.Config{Executable: exe, Settings: backend.DataSourceInstanceSettings{URL: stack.Query}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer plugin.Close()
-	one := func(values ...string) any { return map[string]any{"values": values, "multi": len(values) > 1} }
-	variables := map[string]any{"hub": one("plant-7", "depot"), "protocol": one("Mqtt"), "device": one("press-1"), "sdk": one("py"), "least": one("5")}
 	to := time.Now()
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
@@ -165,26 +160,22 @@ func run(t *testing.T, limit time.Duration, env []string, name string, args ...s
 	}
 }
 
-// lines logs what the plugin logs.
+// lines logs what the plugin calls an error of its own.
 type lines struct{ t *testing.T }
 
 func (l *lines) Write(b []byte) (int, error) {
 	s := bufio.NewScanner(bytes.NewReader(b))
 	for s.Scan() {
-		if bytes.Contains(s.Bytes(), []byte(`"@level":"error"`)) {
+		if bytes.Contains(s.Bytes(), []byte(`"@level":"error"`)) && !bytes.Contains(s.Bytes(), []byte(`"statusSource":"downstream"`)) {
 			l.t.Logf("plugin: %s", s.Bytes())
 		}
 	}
 	return len(b), nil
 }
 
-// ready is the part of ready.json that the tests use.
-type ready struct {
-	Query string `json:"query"`
-}
-
-// up runs `hubscope up --demo` until the test ends.
-func up(t *testing.T) ready {
+// up runs `hubscope up --demo` until the test ends, and returns the address of
+// its query service.
+func up(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	exe := filepath.Join(dir, "hubscope")
@@ -209,12 +200,14 @@ func up(t *testing.T) ready {
 	})
 	for deadline := time.Now().Add(2 * time.Minute); ; {
 		if b, err := os.ReadFile(file); err == nil {
-			var r ready
+			var r struct {
+				Query string `json:"query"`
+			}
 			if err := json.Unmarshal(b, &r); err != nil {
 				t.Fatal(err)
 			}
 			await(t, r.Query, deadline)
-			return r
+			return r.Query
 		}
 		select {
 		case err := <-end:
