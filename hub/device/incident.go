@@ -36,22 +36,12 @@ func (f *Fleet) incidents(ctx context.Context, members []*member, wg *sync.WaitG
 	operator := asOperator(ctx)
 	tick := time.NewTicker(f.config.Pace)
 	defer tick.Stop()
+	var due []func() error
 	for n := 1; ; n++ {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
-		}
-		var err error
-		switch n {
-		case 2:
-			err = f.pause(operator, members, registry.Disabled, "in maintenance")
-		case 3:
-			err = f.join(ctx, wg)
-		case 4:
-			err = f.setPolicy(operator, registry.TLS12)
-		case 6:
-			err = f.pause(operator, members, registry.Enabled, "")
 		}
 		if n%scanEvery == 1 {
 			wg.Go(func() { f.scan(ctx) })
@@ -59,8 +49,24 @@ func (f *Fleet) incidents(ctx context.Context, members []*member, wg *sync.WaitG
 		if n%outageEvery == 5 {
 			f.outage.begin()
 		}
-		if err != nil && ctx.Err() == nil {
-			f.config.Logger.Warn("incident of the demo fleet", "error", err)
+		switch n {
+		case 2:
+			due = append(due, func() error { return f.pause(operator, members, registry.Disabled, "in maintenance") })
+		case 3:
+			due = append(due, func() error { return f.join(ctx, wg) })
+		case 4:
+			due = append(due, func() error { return f.setPolicy(operator, registry.TLS12) })
+		case 6:
+			due = append(due, func() error { return f.pause(operator, members, registry.Enabled, "") })
+		}
+		for len(due) > 0 {
+			if err := due[0](); err != nil {
+				if ctx.Err() == nil {
+					f.config.Logger.Warn("incident of the demo fleet, trying again", "error", err)
+				}
+				break // until the next pace
+			}
+			due = due[1:]
 		}
 	}
 }
