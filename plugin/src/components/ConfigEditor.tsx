@@ -259,7 +259,7 @@ function TokenField({ options, onOptionsChange }: Props) {
       {(id) => (
         <SecretInput
           id={id}
-          width={40}
+          width={28}
           isConfigured={Boolean(options.secureJsonFields?.token)}
           value={options.secureJsonData?.token ?? ''}
           onChange={(event) => setToken(event.currentTarget.value)}

@@ -83,7 +83,7 @@ export function VariableEditor({ query: stored, onChange, onRunQuery, datasource
           </Stack>
         </>
       ) : (
-        <Stack gap={2} wrap="wrap">
+        <Stack gap={2} wrap="wrap" alignItems="flex-end">
           <Field label={t('variable-editor.table', 'Table')} htmlFor={`${id}-table`} noMargin>
             <Choice
               id={`${id}-table`}
