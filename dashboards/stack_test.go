@@ -197,27 +197,51 @@ func visit(d *Dashboard, p *host.Plugin, since time.Time) *visitor {
 	return v
 }
 
-// choices asks for the values of the variables. With some it also chooses the
-// first of each.
+// showcase is the demo fleet's device of the documentation: it comes and goes.
+const showcase = "pump-0417"
+
+// choices asks for the values of the variables, and chooses the showcase where
+// there is no All. With some it chooses the first value of each instead.
 func (v *visitor) choices(t *testing.T, some bool) {
 	t.Helper()
 	for _, q := range v.dashboard.questions(t) {
 		if q.variable == nil {
 			continue
 		}
-		values := v.await(t, q)
-		if values == nil {
-			continue
-		}
-		column := values[0].Fields[0]
-		first, ok := column.ConcreteAt(0)
-		if len(values[0].Fields) != 1 || !ok || column.Type().NonNullableType() != data.FieldTypeString {
-			t.Fatalf("%s: its values are no texts: %v", q.where, values[0].Fields)
-		}
-		if some || !q.variable.IncludeAll {
-			v.variables[q.variable.Name] = ds.Variable{Multi: q.variable.Multi, Values: ds.Values{first.(string)}}
+		values := v.values(t, q)
+		switch {
+		case !q.variable.IncludeAll && some && len(values) > 0: // of the chosen group
+			v.variables[q.variable.Name] = ds.Variable{Values: values[:1]}
+		case !q.variable.IncludeAll:
+			for !slices.Contains(values, showcase) && time.Since(v.since) < patience {
+				time.Sleep(time.Second) // the fleet is still connecting
+				values = v.values(t, q)
+			}
+			if !slices.Contains(values, showcase) {
+				t.Errorf("%s: %s is not among %d values", q.where, showcase, len(values))
+			}
+			v.variables[q.variable.Name] = ds.Variable{Values: ds.Values{showcase}}
+		case some && len(values) > 0:
+			v.variables[q.variable.Name] = ds.Variable{Multi: q.variable.Multi, Values: values[:1]}
 		}
 	}
+}
+
+// values are what a variable can be.
+func (v *visitor) values(t *testing.T, q question) []string {
+	t.Helper()
+	var values []string
+	for _, f := range v.await(t, q) {
+		if len(f.Fields) != 1 || f.Fields[0].Type().NonNullableType() != data.FieldTypeString {
+			t.Fatalf("%s: its values are no texts: %v", q.where, f.Fields)
+		}
+		for i := range f.Rows() {
+			if text, ok := f.Fields[0].ConcreteAt(i); ok {
+				values = append(values, text.(string))
+			}
+		}
+	}
+	return values
 }
 
 // patience is how long the demo fleet has until it has shown everything.
@@ -254,6 +278,13 @@ func something(frames data.Frames) bool {
 func TestShown(t *testing.T) {
 	plugin, service := demo(t)
 	since := time.Now()
+	// Grafana evaluates rules: dashboard pipeline tells how these do.
+	rule := []byte(`{"schemaVersion": 1, "query": "Devices | where WouldFailStrict | summarize Devices = count() by Hub"}`)
+	if res, err := plugin.QueryData(t.Context(), map[string]string{backend.FromAlertHeaderName: "true"}, backend.DataQuery{
+		RefID: "A", JSON: rule, TimeRange: backend.TimeRange{From: since.Add(-time.Hour), To: since},
+	}); err != nil || res.Responses["A"].Error != nil {
+		t.Fatal(err, res)
+	}
 	list := read(t)
 	t.Run("all", func(t *testing.T) { // ends when its parts have
 		for _, d := range list {
@@ -409,6 +440,12 @@ func checkFrames(t *testing.T, q question, frames data.Frames) {
 	default:
 		fail("nobody knows what a %s can draw", p.Type)
 	}
+	// What the data source says of a field wins over the panel's defaults.
+	for name, field := range names {
+		if field.Config != nil && field.Config.Unit != "" && field.Config.Unit != p.FieldConfig.Defaults.Unit && !p.overrides(name, "unit") {
+			fail("%s has the data source's unit %q, not the panel's", name, field.Config.Unit)
+		}
+	}
 	for _, o := range p.FieldConfig.Overrides {
 		field := names[o.Matcher.Options]
 		if field == nil {
@@ -423,7 +460,7 @@ func checkFrames(t *testing.T, q question, frames data.Frames) {
 	}
 	if p.Type == "table" {
 		for _, name := range []string{"Device", "DeviceId", "Claimed id"} {
-			if names[name] != nil && !linked(p, name) {
+			if names[name] != nil && !p.overrides(name, "links") {
 				fail("column %s does not lead to the device", name)
 			}
 		}
@@ -437,10 +474,11 @@ func (p *Panel) tellsNull() bool {
 	})
 }
 
-func linked(p *Panel, name string) bool {
+// overrides says that the panel sets a property of a field.
+func (p *Panel) overrides(field, property string) bool {
 	for _, o := range p.FieldConfig.Overrides {
-		for _, property := range o.Properties {
-			if o.Matcher.Options == name && property.ID == "links" {
+		for _, x := range o.Properties {
+			if o.Matcher.Options == field && x.ID == property {
 				return true
 			}
 		}
@@ -451,21 +489,13 @@ func linked(p *Panel, name string) bool {
 // checkUnits: every number of a table has a unit; texts have none, or Grafana
 // would read the number out of "1.0".
 func checkUnits(t *testing.T, q question, names map[string]*data.Field) {
-	units := map[string]bool{}
-	for _, o := range q.panel.FieldConfig.Overrides {
-		for _, property := range o.Properties {
-			if property.ID == "unit" {
-				units[o.Matcher.Options] = true
-			}
-		}
-	}
 	if q.panel.FieldConfig.Defaults.Unit != "" {
 		t.Errorf("%s: a unit for all columns is one for texts too", q.where)
 	}
 	for name, f := range names {
 		needs := f.Type().Numeric() || f.Type().Time()
-		if needs != units[name] {
-			t.Errorf("%s: column %s of type %v has a unit: %v", q.where, name, f.Type(), units[name])
+		if has := q.panel.overrides(name, "unit"); needs != has {
+			t.Errorf("%s: column %s of type %v has a unit: %v", q.where, name, f.Type(), has)
 		}
 	}
 }
@@ -510,7 +540,7 @@ func keys(m map[string]*data.Field) []string {
 func checkRollups(t *testing.T, service string, list []*Dashboard) {
 	for _, d := range list {
 		v := visit(d, nil, time.Now())
-		v.variables["device"] = ds.Variable{Values: ds.Values{"pump-0417"}}
+		v.variables["device"] = ds.Variable{Values: ds.Values{showcase}}
 		for _, q := range d.questions(t) {
 			if q.panel == nil || !strings.Contains(q.panel.Description, "answered from counts") {
 				continue

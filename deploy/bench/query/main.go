@@ -298,9 +298,13 @@ func (b *measure) answer(kql string) ([]string, error) {
 }
 
 func (b *measure) query(kql string) (query.Stats, []string, error) {
-	res, err := b.engine.Query(b.ctx, query.Request{Text: kql, Now: b.end})
+	return b.run(query.Request{Text: kql, Now: b.end})
+}
+
+func (b *measure) run(req query.Request) (query.Stats, []string, error) {
+	res, err := b.engine.Query(b.ctx, req)
 	if err != nil {
-		return query.Stats{}, nil, fmt.Errorf("%s\n%w", kql, err)
+		return query.Stats{}, nil, fmt.Errorf("%s\n%w", req.Text, err)
 	}
 	defer res.Close()
 	var lines []string
