@@ -97,7 +97,8 @@ func (s Streams) EventStreams() []string {
 	return names
 }
 
-// configs returns the definition of every stream.
+// configs returns the definition of every stream, the small ones first: each
+// reserves its size, and the events' must not leave nothing for the others.
 func (s Streams) configs() []jetstream.StreamConfig {
 	base := func(name, doc string, l Limits, subjects ...string) jetstream.StreamConfig {
 		c := jetstream.StreamConfig{
@@ -111,7 +112,10 @@ func (s Streams) configs() []jetstream.StreamConfig {
 		}
 		return c
 	}
-	var all []jetstream.StreamConfig
+	dead := base(DeadLetterStream, "messages and events that could not be stored, with the reason", s.DeadLetters, deadLetterSubject+".>")
+	// Garbage must never hold up good events, so here the oldest gives way.
+	dead.Discard = jetstream.DiscardOld
+	all := []jetstream.StreamConfig{dead, base(TelemetryStream, "device messages", s.Telemetry, telemetrySubject+".>")}
 	for p, name := range s.EventStreams() {
 		subject := eventsSubject + ".>"
 		if s.Partitions > 1 {
@@ -119,11 +123,7 @@ func (s Streams) configs() []jetstream.StreamConfig {
 		}
 		all = append(all, base(name, "connection events", s.Events, subject))
 	}
-	all = append(all, base(TelemetryStream, "device messages", s.Telemetry, telemetrySubject+".>"))
-	dead := base(DeadLetterStream, "messages and events that could not be stored, with the reason", s.DeadLetters, deadLetterSubject+".>")
-	// Garbage must never hold up good events, so here the oldest gives way.
-	dead.Discard = jetstream.DiscardOld
-	return append(all, dead)
+	return all
 }
 
 // Ensure makes the streams that are missing and leaves others as they are.
