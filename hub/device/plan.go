@@ -24,6 +24,7 @@ type model struct {
 	sha1     bool // thumbprints are SHA-1
 	via      Transport
 	strict   bool // half of them are on the strict hub
+	restless bool // its sessions are short
 }
 
 // models are the plant: 61 % TLS 1.3, 30 % TLS 1.2 and 9 % older. Of the 1.2
@@ -44,13 +45,13 @@ var models = []model{
 		suites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_128_GCM_SHA256}},
 	{kind: "turbine", share: 6, sdk: "Microsoft.Azure.Devices.Client/1.36.2 (.NET Framework 4.8; Windows 10; X64)", max: tls.VersionTLS12, auth: registry.AuthSAS,
 		suites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}},
-	{kind: "press", share: 3, sdk: "iothubclient/1.3.7 (native; WindowsCE; ARM)", max: tls.VersionTLS12, auth: registry.AuthSAS,
+	{kind: "press", share: 3, sdk: "iothubclient/1.3.7 (native; WindowsCE; ARM)", max: tls.VersionTLS12, restless: true, auth: registry.AuthSAS,
 		suites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}},
 
-	{kind: "pump", share: 6, sdk: "iothubclient/1.0.17 (native; Linux; mips)", min: tls.VersionTLS10, max: tls.VersionTLS10, auth: registry.AuthSAS,
+	{kind: "pump", share: 6, sdk: "iothubclient/1.0.17 (native; Linux; mips)", min: tls.VersionTLS10, max: tls.VersionTLS10, restless: true, auth: registry.AuthSAS,
 		suites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA}},
 	{kind: "boiler", share: 3, sdk: "com.microsoft.azure.sdk.iot.iot-device-client/1.7.23 (1.7.0_80; Linux; i386)", min: tls.VersionTLS10, max: tls.VersionTLS11,
-		auth: registry.AuthThumbprint, key: ca.RSA2048, sha1: true,
+		restless: true, auth: registry.AuthThumbprint, key: ca.RSA2048, sha1: true,
 		suites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA, tls.TLS_RSA_WITH_AES_128_CBC_SHA}},
 }
 
@@ -168,7 +169,8 @@ func plan(n int, seed uint64) []profile {
 			p.validFor = time.Duration(32+random.IntN(26)) * 24 * time.Hour
 		case r < 0.11: // within three
 			p.validFor = time.Duration(62+random.IntN(26)) * 24 * time.Hour
-		case r < 0.30: // a bad link
+		}
+		if badLink := random.Float64() < 0.25; badLink || m.restless {
 			p.session = time.Duration(25+random.IntN(60)) * time.Second
 		}
 		if p.via == "" || random.IntN(10) < 3 {
