@@ -24,9 +24,10 @@ var allowed = map[string][]string{
 	"query/chsql":      {"query/plan", "query/kql"},
 	"query/clickhouse": {"query", "query/chsql", "query/plan"},
 	"query":            {"query/kql", "query/plan", "query/chsql", "ingest"},
-	"query/api":        {"query", "query/plan", "query/kql", "query/console", "ingest"}, // ingest: where a tail begins
+	"query/client":     {"query/kql"},
+	"query/api":        {"query", "query/client", "query/plan", "query/kql", "query/console", "ingest"}, // ingest: where a tail begins
 	"query/console":    {},
-	"query/cli":        {"query/api"},
+	"query/cli":        {"query/client"},
 	"hub":              {"ingest", "hub/handshake", "hub/registry", "hub/ca"},
 	"hub/handshake":    {"ingest"},
 	"hub/mqtt":         {"ingest", "hub", "hub/registry"},
@@ -37,7 +38,7 @@ var allowed = map[string][]string{
 	"deploy/embed":     {},
 	"plugin":           {}, // tests of the frontend
 	"plugin/pkg":       {"plugin/pkg/ds"},
-	"plugin/pkg/ds":    {"query/api", "query/kql"}, // kql: macros and variables are replaced by tokens
+	"plugin/pkg/ds":    {"query/client", "query/kql"}, // kql: macros and variables are replaced by tokens
 	"plugin/host":      {},
 	"plugin/e2e":       {},
 	"plugin/pack":      {},

@@ -24,6 +24,7 @@ import (
 
 	"hubscope/deploy/embed"
 	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // issued writes a certificate for the names and its key, signed by itself.
@@ -148,7 +149,7 @@ func TestQueryServiceWithTLS(t *testing.T) {
 	}
 	g, url := start()
 	defer func() { g.stop() }()
-	client := func(certs ...tls.Certificate) *http.Client {
+	service := func(certs ...tls.Certificate) *http.Client {
 		roots := x509.NewCertPool()
 		b, err := os.ReadFile(s.Query.TLS.Cert)
 		if err != nil {
@@ -158,7 +159,7 @@ func TestQueryServiceWithTLS(t *testing.T) {
 		return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certs}, DisableKeepAlives: true}}
 	}
 	ask := func(c *http.Client, token, text string) ([]string, error) {
-		a, err := (&api.Client{URL: url, Token: token, HTTP: c}).Query(ctx, api.QueryRequest{Query: text}, nil)
+		a, err := (&client.Client{URL: url, Token: token, HTTP: c}).Query(ctx, client.QueryRequest{Query: text}, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -177,17 +178,17 @@ func TestQueryServiceWithTLS(t *testing.T) {
 			}
 		}
 	}
-	if got, err := ask(client(), token, "print 41 + 1"); err != nil || got[0] != "42" {
+	if got, err := ask(service(), token, "print 41 + 1"); err != nil || got[0] != "42" {
 		t.Errorf("with a token: %v, %v", got, err)
 	}
-	if _, err := ask(client(), "", "print 1"); err == nil || !strings.Contains(err.Error(), "Unauthorized") {
+	if _, err := ask(service(), "", "print 1"); err == nil || !strings.Contains(err.Error(), "Unauthorized") {
 		t.Errorf("without a token: %v", err)
 	}
 	pair, err := tls.LoadX509KeyPair(officer, officerKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := ask(client(pair), "", "print 6 * 7 // of the officer"); err != nil || got[0] != "42" {
+	if got, err := ask(service(pair), "", "print 6 * 7 // of the officer"); err != nil || got[0] != "42" {
 		t.Errorf("with a client certificate: %v, %v", got, err)
 	}
 
@@ -203,7 +204,7 @@ func TestQueryServiceWithTLS(t *testing.T) {
 		}
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if _, err := ask(client(), token, "print 1"); err == nil {
+		if _, err := ask(service(), token, "print 1"); err == nil {
 			break
 		} else if time.Now().After(deadline) {
 			t.Fatalf("the new certificate is not served: %v", err)
@@ -215,11 +216,11 @@ func TestQueryServiceWithTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	g, url = start()
-	got, err := ask(client(), token, `QueryLog | where Text has "officer" or Text has "41" | order by TimeGenerated asc | project strcat(User, " ", State, " ", Endpoint)`)
+	got, err := ask(service(), token, `QueryLog | where Text has "officer" or Text has "41" | order by TimeGenerated asc | project strcat(User, " ", State, " ", Endpoint)`)
 	if err != nil || len(got) != 2 || got[0] != `"ops Completed POST /api/v1/query"` || got[1] != `"officer Completed POST /api/v1/query"` {
 		t.Errorf("the log has %v, %v", got, err)
 	}
-	if got, err = ask(client(pair), "", `QueryLog | distinct User`); err != nil || len(got) != 1 || got[0] != `"officer"` {
+	if got, err = ask(service(pair), "", `QueryLog | distinct User`); err != nil || len(got) != 1 || got[0] != `"officer"` {
 		t.Errorf("a reader sees the queries of %v, %v", got, err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"hubscope/plugin/host"
 	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // call makes a resource call; path has the query.
@@ -48,9 +49,9 @@ func into(t testing.TB, res *backend.CallResourceResponse, v any) {
 }
 
 // failure reads an answer that is an error.
-func failure(t testing.TB, res *backend.CallResourceResponse, status int) *api.Error {
+func failure(t testing.TB, res *backend.CallResourceResponse, status int) *client.Error {
 	t.Helper()
-	var e api.ErrorResponse
+	var e client.ErrorResponse
 	if err := json.Unmarshal(res.Body, &e); err != nil || res.Status != status || e.Error == nil {
 		t.Fatalf("want an error of status %d, got %d %s (%v)", status, res.Status, res.Body, err)
 	}
@@ -59,12 +60,12 @@ func failure(t testing.TB, res *backend.CallResourceResponse, status int) *api.E
 
 func TestDocuments(t *testing.T) {
 	p := source(t, backend.DataSourceInstanceSettings{URL: serve(t, api.Config{})})
-	var schema api.SchemaResponse
+	var schema client.SchemaResponse
 	into(t, call(t, p, "GET", "schema", ""), &schema)
-	if i := slices.IndexFunc(schema.Tables, func(t api.Table) bool { return t.Name == "Connections" }); i < 0 || len(schema.Tables[i].Columns) < 50 {
+	if i := slices.IndexFunc(schema.Tables, func(t client.Table) bool { return t.Name == "Connections" }); i < 0 || len(schema.Tables[i].Columns) < 50 {
 		t.Errorf("%+v", schema)
 	}
-	var functions api.FunctionsResponse
+	var functions client.FunctionsResponse
 	into(t, call(t, p, "GET", "functions", ""), &functions)
 	if len(functions.Functions) < 100 {
 		t.Errorf("%d functions", len(functions.Functions))
@@ -117,8 +118,8 @@ func TestValidate(t *testing.T) {
 	p := source(t, backend.DataSourceInstanceSettings{URL: serve(t, api.Config{})})
 	type answer struct {
 		Valid   bool
-		Errors  []api.Error
-		Columns []api.Column
+		Errors  []client.Error
+		Columns []client.Column
 		KQL     string
 	}
 	validate := func(model map[string]any) (a answer) {
@@ -136,7 +137,7 @@ func TestValidate(t *testing.T) {
 	text := "// Gerät $__x\nConnections | where $__timeFilter() and Hub in ($hub)\n| where DeviceId != \"ü\" and TlsVersoin == 'x'"
 	got := validate(map[string]any{"query": text, "variables": map[string]any{"hub": map[string]any{"values": []string{"a rather long name of a hub", "b"}}}})
 	lines := strings.Split(text, "\n")
-	want := api.Error{Line: 3, Column: 1 + len([]rune(lines[2][:strings.Index(lines[2], "TlsVersoin")])), Length: len("TlsVersoin")}
+	want := client.Error{Line: 3, Column: 1 + len([]rune(lines[2][:strings.Index(lines[2], "TlsVersoin")])), Length: len("TlsVersoin")}
 	if got.Valid || len(got.Errors) != 1 || got.Errors[0].Line != want.Line || got.Errors[0].Column != want.Column || got.Errors[0].Length != want.Length ||
 		!strings.Contains(got.Errors[0].Hint, "TlsVersion") {
 		t.Errorf("want %+v, got %+v", want, got)
@@ -165,7 +166,7 @@ func TestExplain(t *testing.T) {
 		KQL, SQL, Rollup, RollupWhyNot string
 		Tables, Notices                []string
 		EstimatedRows                  int64
-		Columns                        []api.Column
+		Columns                        []client.Column
 	}
 	span := fmt.Sprintf(`"range":{"from":%d,"to":%d}`, time.Now().Add(-24*time.Hour).UnixMilli(), time.Now().UnixMilli())
 	into(t, call(t, p, "POST", "explain", `{"query":"Connections | where $__timeFilter() | summarize count() by bin(TimeGenerated, $__timeInterval), TlsVersion",`+span+`}`), &got)
@@ -264,14 +265,14 @@ func TestResourceTrouble(t *testing.T) {
 // looked through ends where it should and is shorter.
 func TestValuesAreBounded(t *testing.T) {
 	service := handler(t, api.Config{})
-	var asked []api.QueryRequest
+	var asked []client.QueryRequest
 	url := serveHandler(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
 		}
 		r.Body = io.NopCloser(bytes.NewReader(b))
-		var req api.QueryRequest
+		var req client.QueryRequest
 		if r.Method == http.MethodPost && json.Unmarshal(b, &req) != nil {
 			t.Errorf("%s", b)
 		}
@@ -283,7 +284,7 @@ func TestValuesAreBounded(t *testing.T) {
 		start, _ := time.Parse(time.RFC3339, req.Start)
 		end, _ := time.Parse(time.RFC3339, req.End)
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(api.ExplainResponse{EstimatedRows: int64(end.Sub(start).Hours() * 1e6)}) //nolint:errcheck // a test's server
+		json.NewEncoder(w).Encode(client.ExplainResponse{EstimatedRows: int64(end.Sub(start).Hours() * 1e6)}) //nolint:errcheck // a test's server
 	}))
 	p := source(t, backend.DataSourceInstanceSettings{URL: url})
 	to := time.Now().Truncate(time.Second)

@@ -20,6 +20,7 @@ import (
 	"hubscope/ingest"
 	"hubscope/plugin/host"
 	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // packet is a frame as it comes over a stream.
@@ -304,7 +305,7 @@ func TestTailRefusals(t *testing.T) {
 	// The editor asks before.
 	var got struct {
 		Valid  bool
-		Errors []api.Error
+		Errors []client.Error
 	}
 	into(t, call(t, p, "POST", "validate", `{"live":true,"query":"Connections | where $__timeFilter() | count"}`), &got)
 	if got.Valid || len(got.Errors) != 1 || got.Errors[0].Column != 39 {
@@ -412,7 +413,7 @@ func TestTailTells(t *testing.T) {
 	var opened atomic.Int64
 	var after [3]string
 	url := serveHandler(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var req api.TailRequest
+		var req client.TailRequest
 		if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
 			t.Error(err)
 		}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"hubscope/query"
+	"hubscope/query/client"
 )
 
 // access makes a file of tokens and follows it.
@@ -98,7 +99,7 @@ func TestTokens(t *testing.T) {
 		}
 		for _, header := range []string{"Bearer " + reader, "bearer  " + reader, "Basic " + base64.StdEncoding.EncodeToString([]byte("anybody:"+reader))} {
 			status, _, body := send(t, r.method, url+r.path, r.body, "Authorization", header)
-			if status == 401 || r.path != "/metrics" && status == 403 || r.path == "/metrics" && (status != 403 || errorCode(t, body) != CodeForbidden) {
+			if status == 401 || r.path != "/metrics" && status == 403 || r.path == "/metrics" && (status != 403 || errorCode(t, body) != client.CodeForbidden) {
 				t.Errorf("%s %s with its token: %d %s", r.method, r.path, status, body)
 			}
 		}
@@ -159,7 +160,7 @@ func TestTokenIsRevokedWhileItRuns(t *testing.T) {
 	ended := make(chan error, 1)
 	const id = "revoked-test"
 	go func() {
-		answer, err := (&Client{URL: url, Token: token}).Query(t.Context(), QueryRequest{ID: id, Query: endless}, nil)
+		answer, err := (&client.Client{URL: url, Token: token}).Query(t.Context(), client.QueryRequest{ID: id, Query: endless}, nil)
 		if err == nil {
 			_, err = answer.Next()
 			answer.Close()
@@ -189,7 +190,7 @@ func TestOthersQueries(t *testing.T) {
 	const id = "others-test"
 	ended := make(chan error, 1)
 	go func() {
-		answer, err := (&Client{URL: url, Token: alice}).Query(t.Context(), QueryRequest{ID: id, Query: endless}, nil)
+		answer, err := (&client.Client{URL: url, Token: alice}).Query(t.Context(), client.QueryRequest{ID: id, Query: endless}, nil)
 		if err == nil {
 			_, err = answer.Next()
 			answer.Close()
@@ -204,7 +205,7 @@ func TestOthersQueries(t *testing.T) {
 		}
 	}
 	// The same answer as for a query that is not there.
-	if err := (&Client{URL: url, Token: bob}).Cancel(t.Context(), id); err != nil {
+	if err := (&client.Client{URL: url, Token: bob}).Cancel(t.Context(), id); err != nil {
 		t.Error(err)
 	}
 	if _, _, body := send(t, "POST", url+"/v1/rest/mgmt", `{"csl":".cancel query '`+id+`'"}`, "Authorization", "Bearer "+bob); !strings.Contains(body, "Cancelled") {
@@ -213,7 +214,7 @@ func TestOthersQueries(t *testing.T) {
 	if !isRunning(t, runner, id) {
 		t.Fatal("a reader ended the query of another")
 	}
-	if err := (&Client{URL: url, Token: admin}).Cancel(t.Context(), id); err != nil {
+	if err := (&client.Client{URL: url, Token: admin}).Cancel(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; err == nil {
@@ -288,9 +289,9 @@ func TestClientCertificates(t *testing.T) {
 		t.Helper()
 		roots := x509.NewCertPool()
 		roots.AddCert(server.Certificate())
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certs}}}
-		defer client.CloseIdleConnections()
-		res, err := client.Get(server.URL + "/api/v1/schema")
+		service := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certs}}}
+		defer service.CloseIdleConnections()
+		res, err := service.Get(server.URL + "/api/v1/schema")
 		if err != nil {
 			return 0, err.Error()
 		}

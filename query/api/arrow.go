@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"hubscope/query"
+	"hubscope/query/client"
 	"hubscope/query/plan"
 )
 
@@ -32,15 +33,6 @@ import (
 // with the KQL type in each field's metadata under kusto.type. A value beyond a
 // range ends the answer with an error. Whether rows were cut is said in the
 // metadata of a last batch without rows, and in the trailers that CSV has too.
-
-const mediaArrow = "application/vnd.apache.arrow.stream"
-
-// Keys of the metadata of the last batch.
-const (
-	ArrowTruncated = "hubscope.truncated" // true or false
-	ArrowRows      = "hubscope.rows"
-	ArrowNotices   = "hubscope.notices" // lines; absent without any
-)
 
 // arrowSchema is the schema of a result.
 func arrowSchema(columns []query.Column) *arrow.Schema {
@@ -164,9 +156,9 @@ func (a *answer) writeArrow(s *sink, trailer http.Header) error {
 	truncated, rows := strconv.FormatBool(a.rows.Truncated()), strconv.FormatInt(a.rows.Stats().Rows, 10)
 	empty := builder.NewRecordBatch()
 	defer empty.Release()
-	keys, values := []string{ArrowTruncated, ArrowRows}, []string{truncated, rows}
+	keys, values := []string{client.ArrowTruncated, client.ArrowRows}, []string{truncated, rows}
 	if len(a.notices) > 0 {
-		keys, values = append(keys, ArrowNotices), append(values, strings.Join(a.notices, "\n"))
+		keys, values = append(keys, client.ArrowNotices), append(values, strings.Join(a.notices, "\n"))
 	}
 	last := array.NewRecordBatchWithMetadata(schema, empty.Columns(), 0, arrow.NewMetadata(keys, values))
 	defer last.Release()

@@ -6,13 +6,12 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"hubscope/query/client"
 )
 
 // localName is the name of who asks a service that asks for no token.
 const localName = "local"
-
-// CodeUnauthorized is the code of a request without a token that is known.
-const CodeUnauthorized = "Unauthorized"
 
 type identityKey struct{}
 
@@ -53,7 +52,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (_ *http.R
 	case r.TLS != nil && len(r.TLS.VerifiedChains) > 0:
 		name := r.TLS.PeerCertificates[0].Subject.CommonName
 		if g = a.certificate(name); g == nil {
-			return r, none, failure(http.StatusForbidden, CodeForbidden, "the client certificate of %q has no entry here", name)
+			return r, none, failure(http.StatusForbidden, client.CodeForbidden, "the client certificate of %q has no entry here", name)
 		}
 	case a.Required():
 		return r, none, s.challenge(w, r, "", "a token is needed: Authorization: Bearer TOKEN (hubscope token add makes one)")
@@ -112,13 +111,13 @@ func (s *Server) challenge(w http.ResponseWriter, r *http.Request, scheme, messa
 		// A person with a browser: it asks for a password, which is the token.
 		w.Header().Add("WWW-Authenticate", `Basic realm="hubscope: the password is the token"`)
 	}
-	return failure(http.StatusUnauthorized, CodeUnauthorized, "%s", message)
+	return failure(http.StatusUnauthorized, client.CodeUnauthorized, "%s", message)
 }
 
 // onlyAdmin refuses a request of anybody else.
 func onlyAdmin(r *http.Request) error {
 	if id := identity(r.Context()); id.Role != Admin {
-		return failure(http.StatusForbidden, CodeForbidden, "this needs the role admin; %s is a %s", id.Name, id.Role)
+		return failure(http.StatusForbidden, client.CodeForbidden, "this needs the role admin; %s is a %s", id.Name, id.Role)
 	}
 	return nil
 }

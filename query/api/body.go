@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
+
+	"hubscope/query/client"
 )
 
 // readBody returns a request's body, of at most limit bytes, also when they are
@@ -27,7 +29,7 @@ func readBody(r *http.Request, limit int64) ([]byte, error) {
 		defer z.Close()
 		in = z
 	default:
-		return nil, failure(http.StatusUnsupportedMediaType, CodeUnsupported, "the body may be packed as gzip, not as %q", encoding)
+		return nil, failure(http.StatusUnsupportedMediaType, client.CodeUnsupported, "the body may be packed as gzip, not as %q", encoding)
 	}
 	b, err := io.ReadAll(io.LimitReader(in, limit+1))
 	if err != nil {
@@ -49,7 +51,7 @@ func (s *Server) readJSON(r *http.Request, v any) error {
 		// curl -d sends a form's type. A form of a web page does so too, but is
 		// stopped by the check of its origin.
 		if media, _, err := mime.ParseMediaType(ct); err != nil || media != "application/json" && media != "text/json" && media != "application/x-www-form-urlencoded" {
-			return failure(http.StatusUnsupportedMediaType, CodeUnsupported, "the body must be application/json")
+			return failure(http.StatusUnsupportedMediaType, client.CodeUnsupported, "the body must be application/json")
 		}
 	}
 	return s.decode(r, v, true)

@@ -6,8 +6,9 @@
 //     change their endpoint: /v1/rest/query, /v1/rest/mgmt, /v2/rest/query;
 //   - Azure Monitor Logs' (monitor.go): /v1/workspaces/{id}/query, /v1/$batch.
 //
-// It also has the [Client] of its own dialect, for the command line and for
-// other programs. It compiles and runs nothing itself: see package query.
+// The types of its own dialect, and a client of it, are package query/client,
+// for the command line and for other programs. It compiles and runs nothing
+// itself: see package query.
 //
 // Handlers return errors. One place, handleWith, turns them into responses of
 // the dialect, logs what clients may not see, and recovers from panics. An
@@ -28,7 +29,7 @@
 //
 // start and end bound TimeGenerated whatever the text says. Formats are chosen
 // with the Accept header or ?format=json|ndjson|csv. As NDJSON each line has one
-// of the keys columns, rows, progress, done and error; see [Line].
+// of the keys columns, rows, progress, done and error; see [client.Line].
 //
-// An answer with a status of 400 or more is an [ErrorResponse].
+// An answer with a status of 400 or more is a [client.ErrorResponse].
 package api

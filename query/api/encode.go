@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"hubscope/query"
+	"hubscope/query/client"
 	"hubscope/query/plan"
 )
 
@@ -31,9 +32,9 @@ type answer struct {
 	notices []string
 	rows    rows
 	// explained, if set, is part of the answer.
-	explained *Explained
+	explained *client.Explained
 	// fail turns an error of rows into what the client may see.
-	fail func(error) *Error
+	fail func(error) *client.Error
 	// failed, if set, is told of an error that is not one of rows.
 	failed func(error)
 }
@@ -178,7 +179,7 @@ func (s *sink) close() error {
 	return err
 }
 
-// json appends v, which must be made of this package's wire types.
+// json appends v, which must be made of wire types.
 func (s *sink) json(v any) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -209,7 +210,7 @@ func (s *sink) row(b *query.Batch, i int) {
 
 // each calls f for every batch; it returns the error that ended the rows, nil
 // at their end. An error of f itself is one of the connection.
-func (a *answer) each(f func(*query.Batch) error) (failed *Error, err error) {
+func (a *answer) each(f func(*query.Batch) error) (failed *client.Error, err error) {
 	for {
 		b, err := a.rows.Next()
 		switch {
@@ -224,7 +225,7 @@ func (a *answer) each(f func(*query.Batch) error) (failed *Error, err error) {
 	}
 }
 
-// writeJSON writes a QueryResponse.
+// writeJSON writes a client.QueryResponse.
 func (a *answer) writeJSON(s *sink) error {
 	s.text(`{"columns":`)
 	s.json(wireColumns(a.columns))
@@ -277,26 +278,6 @@ func (a *answer) writeJSON(s *sink) error {
 	return s.close()
 }
 
-// Line is one line of an NDJSON answer; exactly one field is set. The lines
-// are: progress at any time before done, columns once, rows any number of times,
-// and at the end done or error.
-type Line struct {
-	Columns  []Column            `json:"columns,omitempty"`
-	Rows     [][]json.RawMessage `json:"rows,omitempty"`
-	Progress *Stats              `json:"progress,omitempty"`
-	Done     *Done               `json:"done,omitempty"`
-	Error    *Error              `json:"error,omitempty"`
-}
-
-// Done is the last line of an NDJSON answer that is complete.
-type Done struct {
-	Stats     Stats    `json:"stats"`
-	Truncated bool     `json:"truncated"`
-	Notices   []string `json:"notices,omitempty"`
-	Render    *Render  `json:"render,omitempty"`
-	*Explained
-}
-
 // rowsPerLine bounds the rows of one NDJSON line, so that a client can keep a
 // line in memory.
 const rowsPerLine = 1000
@@ -344,9 +325,11 @@ func (a *answer) writeNDJSON(s *sink, lock sync.Locker) error {
 	}
 	return locked(func() error {
 		if failed != nil {
-			s.json(Line{Error: failed})
+			s.json(client.Line{Error: failed})
 		} else {
-			s.json(Line{Done: &Done{wireStats(a.rows.Stats()), a.rows.Truncated(), a.notices, wireRender(a.render), a.explained}})
+			s.json(client.Line{Done: &client.Done{
+				Stats: wireStats(a.rows.Stats()), Truncated: a.rows.Truncated(), Notices: a.notices, Render: wireRender(a.render), Explained: a.explained,
+			}})
 		}
 		s.text("\n")
 		return s.close()
@@ -433,4 +416,27 @@ func appendCSV(b []byte, cell string) []byte {
 		b = append(b, cell[i])
 	}
 	return append(b, '"')
+}
+
+func wireColumns(columns []query.Column) []client.Column {
+	list := make([]client.Column, len(columns))
+	for i, c := range columns {
+		list[i] = client.Column{Name: c.Name, Type: c.Type.String()}
+	}
+	return list
+}
+
+func wireStats(s query.Stats) client.Stats {
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	return client.Stats{
+		Rows: s.Rows, ReadRows: s.ReadRows, ReadBytes: s.ReadBytes, TotalRows: s.TotalRows, MemoryBytes: s.MemoryBytes,
+		ElapsedMs: ms(s.Elapsed), CompileMs: ms(s.Compile),
+	}
+}
+
+func wireRender(v *query.Visualization) *client.Render {
+	if v == nil {
+		return nil
+	}
+	return &client.Render{Visualization: v.Kind, Properties: v.Properties}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"hubscope/query"
+	"hubscope/query/client"
 	"hubscope/query/plan"
 )
 
@@ -76,7 +77,7 @@ func encode(t *testing.T, header http.Header, f func(*sink, http.Header) error) 
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", trailerTruncated+", "+trailerRows)
-		if err := f(newSink(w, r, mediaJSON, time.Minute), w.Header()); err != nil {
+		if err := f(newSink(w, r, client.MediaJSON, time.Minute), w.Header()); err != nil {
 			panic(http.ErrAbortHandler)
 		}
 	}))
@@ -98,7 +99,7 @@ func encode(t *testing.T, header http.Header, f func(*sink, http.Header) error) 
 func twoRows(err error) *answer {
 	columns, batch := everyType()
 	return &answer{columns: columns, rows: &batches{list: []*query.Batch{batch}, err: err},
-		fail: func(error) *Error { return &Error{Code: "RuntimeError", Message: "told"} }}
+		fail: func(error) *client.Error { return &client.Error{Code: "RuntimeError", Message: "told"} }}
 }
 
 const (
@@ -121,7 +122,7 @@ func TestWriteJSON(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	var r QueryResponse
+	var r client.QueryResponse
 	if err := json.Unmarshal([]byte(got), &r); err != nil || len(r.Rows) != 2 {
 		t.Errorf("%d rows, %v", len(r.Rows), err)
 	}
@@ -163,7 +164,7 @@ func TestWriteNDJSON(t *testing.T) {
 			var got []string
 			sc := bufio.NewScanner(strings.NewReader(body))
 			for sc.Scan() {
-				var line Line
+				var line client.Line
 				if err := json.Unmarshal(sc.Bytes(), &line); err != nil {
 					t.Fatalf("%v in %s", err, sc.Text())
 				}
@@ -303,7 +304,7 @@ func TestArrow(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if truncated, _ := last.GetValue(ArrowTruncated); truncated != "true" {
+	if truncated, _ := last.GetValue(client.ArrowTruncated); truncated != "true" {
 		t.Errorf("the last batch says %v", last)
 	}
 	if res.Trailer.Get(trailerTruncated) != "true" || res.Trailer.Get(trailerRows) != "2" {
@@ -315,7 +316,7 @@ func TestArrow(t *testing.T) {
 	}
 	for _, v := range []query.Vector{{Type: plan.Datetime, Ints: []int64{0}}, {Type: plan.Timespan, Ints: []int64{math.MaxInt64}}} {
 		a := &answer{columns: []query.Column{{Name: "v", Type: v.Type}}, rows: &batches{list: []*query.Batch{{Rows: 1, Columns: []query.Vector{v}}}}}
-		if err := a.writeArrow(newSink(httptest.NewRecorder(), &http.Request{}, mediaArrow, 0), http.Header{}); err == nil || !strings.Contains(err.Error(), "beyond the nanoseconds") {
+		if err := a.writeArrow(newSink(httptest.NewRecorder(), &http.Request{}, client.MediaArrow, 0), http.Header{}); err == nil || !strings.Contains(err.Error(), "beyond the nanoseconds") {
 			t.Errorf("%v: %v", v, err)
 		}
 	}
@@ -343,7 +344,7 @@ func frames(t *testing.T, fragmented, lines bool, failure error, truncated bool)
 	t.Helper()
 	columns, batch := everyType()
 	a := &answer{columns: columns[:3], rows: &batches{list: []*query.Batch{{Rows: 2, Columns: batch.Columns[:3]}}, err: failure, truncated: truncated},
-		fail: func(error) *Error { return &Error{Code: "RuntimeError", Message: "told"} }}
+		fail: func(error) *client.Error { return &client.Error{Code: "RuntimeError", Message: "told"} }}
 	_, got, err := encode(t, nil, func(s *sink, _ http.Header) error {
 		return (&frameWriter{sink: s, answer: a, fragmented: fragmented, lines: lines, clientID: "c", activityID: "a"}).write()
 	})
@@ -450,7 +451,7 @@ func TestWriteMonitor(t *testing.T) {
 	var r struct {
 		Tables []struct {
 			Name    string
-			Columns []Column
+			Columns []client.Column
 			Rows    [][]any
 		}
 		Statistics, Render map[string]any
@@ -487,7 +488,7 @@ func BenchmarkNDJSON(b *testing.B) {
 	for b.Loop() {
 		w := httptest.NewRecorder()
 		w.Body = nil
-		s := newSink(w, &http.Request{}, mediaNDJSON, time.Minute)
+		s := newSink(w, &http.Request{}, client.MediaNDJSON, time.Minute)
 		a := &answer{columns: columns, rows: &batches{list: []*query.Batch{batch}}}
 		if err := a.writeNDJSON(s, &sync.Mutex{}); err != nil {
 			b.Fatal(err)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"hubscope/query/client"
 )
 
 // Admission bounds what clients may ask for at once. A client is a token or
@@ -204,8 +206,8 @@ func (p *pacer) admit(client string, now time.Time) error {
 
 // throttled is the error of a request that comes too soon.
 func throttled(after time.Duration, format string, args ...any) error {
-	return &statusError{status: http.StatusTooManyRequests, retry: after, body: ErrorResponse{Error: &Error{
-		Code: CodeThrottled, Message: fmt.Sprintf(format, args...)}}}
+	return &statusError{status: http.StatusTooManyRequests, retry: after, body: client.ErrorResponse{Error: &client.Error{
+		Code: client.CodeThrottled, Message: fmt.Sprintf(format, args...)}}}
 }
 
 // retryAfter is the header of that name.

@@ -15,14 +15,15 @@ import (
 
 	"hubscope/query"
 	"hubscope/query/clickhouse"
+	"hubscope/query/client"
 )
 
 func TestGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(Admission{Queries: 3, QueriesPerClient: 2, Queue: 3, QueueWait: 10 * time.Second})
-		enter := func(client string) func() {
+		enter := func(service string) func() {
 			t.Helper()
-			leave, err := g.enter(t.Context(), client)
+			leave, err := g.enter(t.Context(), service)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -32,9 +33,9 @@ func TestGate(t *testing.T) {
 		// The third of a waits, though there is a place; b's goes past it.
 		entered := make(chan string, 10)
 		var leave sync.Map
-		wait := func(client, name string) {
+		wait := func(service, name string) {
 			go func() {
-				l, err := g.enter(t.Context(), client)
+				l, err := g.enter(t.Context(), service)
 				if err != nil {
 					entered <- name + " " + err.Error()
 					return
@@ -53,7 +54,7 @@ func TestGate(t *testing.T) {
 		}
 		// The queue is full.
 		var refused *statusError
-		if _, err := g.enter(t.Context(), "c"); !errors.As(err, &refused) || refused.status != 429 || refused.retry <= 0 || refused.body.Error.Code != CodeThrottled {
+		if _, err := g.enter(t.Context(), "c"); !errors.As(err, &refused) || refused.status != 429 || refused.retry <= 0 || refused.body.Error.Code != client.CodeThrottled {
 			t.Errorf("a full queue: %v", err)
 		}
 		a1()
@@ -99,14 +100,14 @@ func TestGateUnderLoad(t *testing.T) {
 			if i%7 == 0 {
 				time.AfterFunc(time.Duration(i%5)*time.Millisecond, cancel)
 			}
-			client := strconv.Itoa(i % 5)
-			leave, err := g.enter(ctx, client)
+			service := strconv.Itoa(i % 5)
+			leave, err := g.enter(ctx, service)
 			if err != nil {
 				return
 			}
 			g.mu.Lock()
-			if g.running > 4 || g.clients[client] > 2 {
-				t.Errorf("%d running, %d of one client", g.running, g.clients[client])
+			if g.running > 4 || g.clients[service] > 2 {
+				t.Errorf("%d running, %d of one client", g.running, g.clients[service])
 			}
 			g.mu.Unlock()
 			leave()
@@ -158,7 +159,7 @@ func TestThrottled(t *testing.T) {
 			url := serve(t, runner, Config{Admission: admission, Record: func(r query.Record) { mu.Lock(); states[r.State]++; mu.Unlock() }})
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			go (&Client{URL: url}).Query(ctx, QueryRequest{ID: "throttle-" + name, Query: endless}, nil) //nolint:errcheck // it is cancelled
+			go (&client.Client{URL: url}).Query(ctx, client.QueryRequest{ID: "throttle-" + name, Query: endless}, nil) //nolint:errcheck // it is cancelled
 			waitFor(t, "the first query runs", func() bool { return isRunning(t, runner, "throttle-"+name) })
 			for _, r := range everyRoute {
 				code := ""
@@ -362,7 +363,7 @@ func TestRequestLimits(t *testing.T) {
 			t.Errorf("%s: want %+v, got %+v", tt.body, tt.want, noted.statements)
 		}
 	}
-	var e ErrorResponse
+	var e client.ErrorResponse
 	for _, options := range []string{`"servertimeout":"soon"`, `"servertimeout":"-00:01:00"`, `"truncationmaxrecords":0`, `"truncationmaxrecords":"x"`} {
 		if status, _, body := send(t, "POST", url+"/v2/rest/query", kusto(options)); status != 400 || json.Unmarshal([]byte(body), &e) != nil {
 			t.Errorf("%s: %d %s", options, status, body)

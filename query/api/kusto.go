@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"hubscope/query"
+	"hubscope/query/client"
 	"hubscope/query/kql"
 	"hubscope/query/plan"
 )
@@ -127,7 +128,7 @@ func (p *kustoProperties) request(text string) (query.Request, error) {
 	}
 	var timeout string
 	if raw, ok := p.Options["servertimeout"]; ok && json.Unmarshal(raw, &timeout) == nil {
-		d, ok := ParseTimespan(timeout)
+		d, ok := client.ParseTimespan(timeout)
 		if !ok || d <= 0 {
 			return req, badRequest("servertimeout %q is no timespan", timeout)
 		}
@@ -266,7 +267,7 @@ func (s *Server) kustoV2(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer x.finish()
 	frames := &frameWriter{
-		sink: newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout), answer: s.answer(r, x),
+		sink: newSink(w, r, client.MediaJSON+"; charset=utf-8", s.config.WriteTimeout), answer: s.answer(r, x),
 		fragmented: props.flag("results_v2_fragment_primary_tables"),
 		lines:      props.flag("results_v2_newlines_between_frames"), endOfTable: string(props.Options["results_error_reporting_placement"]) == `"end_of_table"`,
 		clientID: w.Header().Get(headerClientRequestID), activityID: w.Header().Get(headerActivityID),
@@ -498,7 +499,7 @@ func (s *Server) runV1(w http.ResponseWriter, r *http.Request, text string, prop
 	}
 	defer x.finish()
 	a := s.answer(r, x)
-	out := newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout)
+	out := newSink(w, r, client.MediaJSON+"; charset=utf-8", s.config.WriteTimeout)
 	return a.writeV1(out, !props.takes() && !x.result.Takes)
 }
 
@@ -563,7 +564,7 @@ type kustoInner struct {
 
 // kustoErrorOf gives an error Kusto's form. Clients tell a query's own fault
 // from the service's by code and @permanent.
-func kustoErrorOf(e *Error, status int) kustoErrorBody {
+func kustoErrorOf(e *client.Error, status int) kustoErrorBody {
 	k := kustoError{
 		Code: "General_BadRequest", Message: e.Message, Type: "Kusto.Data.Exceptions.KustoBadRequestException", Description: e.Message, Permanent: true,
 	}

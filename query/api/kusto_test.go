@@ -16,6 +16,8 @@ import (
 	"github.com/Azure/azure-kusto-go/azkustodata/value"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+
+	"hubscope/query/client"
 )
 
 // kusto returns the official Go client on a server.
@@ -234,7 +236,7 @@ func TestMonitor(t *testing.T) {
 	type response struct {
 		Tables []struct {
 			Name    string
-			Columns []Column
+			Columns []client.Column
 			Rows    [][]any
 		}
 		Statistics, Render map[string]any

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"hubscope/query"
+	"hubscope/query/client"
 	"hubscope/query/kql"
 	"hubscope/query/plan"
 )
@@ -42,7 +43,7 @@ func (s *Server) runCommand(w http.ResponseWriter, r *http.Request, text string,
 	if rest != "" {
 		return s.runV1(w, r, t.literal()+"\n"+rest, props)
 	}
-	out := newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout)
+	out := newSink(w, r, client.MediaJSON+"; charset=utf-8", s.config.WriteTimeout)
 	return (&answer{columns: t.columns, rows: &fixedRows{batch: t.batch()}}).writeV1(out, false)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"hubscope/query"
+	"hubscope/query/client"
 	"hubscope/query/plan"
 )
 
@@ -95,7 +96,7 @@ func (s *Server) monitorQuery(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer x.finish()
-	out := newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout)
+	out := newSink(w, r, client.MediaJSON+"; charset=utf-8", s.config.WriteTimeout)
 	if err := s.answer(r, x).writeMonitor(out, prefer); err != nil {
 		return err
 	}
@@ -319,7 +320,7 @@ func (s *Server) monitorBatch(w http.ResponseWriter, r *http.Request) error {
 		}
 		seen[one.ID] = true
 	}
-	out := newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout)
+	out := newSink(w, r, client.MediaJSON+"; charset=utf-8", s.config.WriteTimeout)
 	out.text(`{"responses":[`)
 	for i, one := range body.Requests {
 		if i > 0 {
@@ -387,7 +388,7 @@ type monitorInner struct {
 	Inner   *monitorInner `json:"innererror,omitempty"`
 }
 
-func monitorErrorOf(e *Error) monitorErrorBody {
+func monitorErrorOf(e *client.Error) monitorErrorBody {
 	m := monitorError{Code: e.Code, Message: e.Message, CorrelationID: uuid.NewString()}
 	text := e.Message
 	if e.Hint != "" {
@@ -402,17 +403,17 @@ func monitorErrorOf(e *Error) monitorErrorBody {
 		m.Code, m.Message = "BadArgumentError", "The request had some invalid properties"
 		m.Inner = &monitorInner{Code: "SemanticError", Message: "A semantic error occurred.",
 			Inner: &monitorInner{Code: e.Code, Message: text, Line: e.Line, Pos: e.Column}}
-	case e.Code == CodeBadRequest:
+	case e.Code == client.CodeBadRequest:
 		m.Code = "BadArgumentError"
 	case e.Code == string(query.CodeTimeout):
 		m.Code = "GatewayTimeout"
-	case e.Code == CodeUnauthorized:
+	case e.Code == client.CodeUnauthorized:
 		m.Code = "AuthorizationRequiredError"
-	case e.Code == CodeForbidden:
+	case e.Code == client.CodeForbidden:
 		m.Code = "InsufficientAccessError"
-	case e.Code == CodeThrottled:
+	case e.Code == client.CodeThrottled:
 		m.Code = "ThrottledError"
-	case e.Code == CodeInternal:
+	case e.Code == client.CodeInternal:
 		m.Code = "InternalServerError"
 	}
 	return monitorErrorBody{m}

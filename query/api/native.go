@@ -12,14 +12,8 @@ import (
 	"time"
 
 	"hubscope/query"
+	"hubscope/query/client"
 	"hubscope/query/plan"
-)
-
-// Media types of POST /api/v1/query, by the names that ?format= takes.
-const (
-	mediaJSON   = "application/json"
-	mediaNDJSON = "application/x-ndjson"
-	mediaCSV    = "text/csv"
 )
 
 // format picks the form of an answer from the body's format, ?format=, or the
@@ -31,25 +25,25 @@ func format(r *http.Request, name string) (string, error) {
 	switch name {
 	case "":
 	case "json":
-		return mediaJSON, nil
+		return client.MediaJSON, nil
 	case "ndjson":
-		return mediaNDJSON, nil
+		return client.MediaNDJSON, nil
 	case "csv":
-		return mediaCSV, nil
+		return client.MediaCSV, nil
 	case "arrow":
-		return mediaArrow, nil
+		return client.MediaArrow, nil
 	default:
 		return "", badRequest("no format %q; there are json, ndjson, csv and arrow", name)
 	}
-	media, ok := accepts(r, mediaJSON, mediaNDJSON, mediaCSV, mediaArrow)
+	media, ok := accepts(r, client.MediaJSON, client.MediaNDJSON, client.MediaCSV, client.MediaArrow)
 	if !ok {
-		return "", failure(http.StatusNotAcceptable, CodeUnsupported, "answers are %s, %s, %s or %s", mediaJSON, mediaNDJSON, mediaCSV, mediaArrow)
+		return "", failure(http.StatusNotAcceptable, client.CodeUnsupported, "answers are %s, %s, %s or %s", client.MediaJSON, client.MediaNDJSON, client.MediaCSV, client.MediaArrow)
 	}
 	return media, nil
 }
 
 func (s *Server) query(w http.ResponseWriter, r *http.Request) error {
-	var body QueryRequest
+	var body client.QueryRequest
 	if err := s.readJSON(r, &body); err != nil {
 		return err
 	}
@@ -57,11 +51,11 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	req, err := body.request()
+	req, err := engineRequest(&body)
 	if err != nil {
 		return err
 	}
-	if media == mediaNDJSON {
+	if media == client.MediaNDJSON {
 		return s.queryNDJSON(w, r, req, body.Explain)
 	}
 	x, err := s.start(r, req, body.ID)
@@ -75,14 +69,14 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("X-Hubscope-Query-Id", x.record.ID)
 	switch media {
-	case mediaArrow:
+	case client.MediaArrow:
 		w.Header().Set("Trailer", trailerTruncated+", "+trailerRows)
-		return a.writeArrow(newSink(w, r, mediaArrow, s.config.WriteTimeout), w.Header())
-	case mediaCSV:
+		return a.writeArrow(newSink(w, r, client.MediaArrow, s.config.WriteTimeout), w.Header())
+	case client.MediaCSV:
 		w.Header().Set("Trailer", trailerTruncated+", "+trailerRows)
-		return a.writeCSV(newSink(w, r, mediaCSV+"; charset=utf-8; header=present", s.config.WriteTimeout), w.Header())
+		return a.writeCSV(newSink(w, r, client.MediaCSV+"; charset=utf-8; header=present", s.config.WriteTimeout), w.Header())
 	}
-	return a.writeJSON(newSink(w, r, mediaJSON+"; charset=utf-8", s.config.WriteTimeout))
+	return a.writeJSON(newSink(w, r, client.MediaJSON+"; charset=utf-8", s.config.WriteTimeout))
 }
 
 func (s *Server) answer(r *http.Request, x *execution) *answer {
@@ -90,8 +84,8 @@ func (s *Server) answer(r *http.Request, x *execution) *answer {
 }
 
 // explained says how a query ran.
-func explained(r *query.Result) *Explained {
-	return &Explained{SQL: r.SQL, Tables: append([]string{}, r.Tables...), Rollup: r.Rollup}
+func explained(r *query.Result) *client.Explained {
+	return &client.Explained{SQL: r.SQL, Tables: append([]string{}, r.Tables...), Rollup: r.Rollup}
 }
 
 // progressInterval is the shortest time between two progress lines.
@@ -107,7 +101,7 @@ func (s *Server) queryNDJSON(w http.ResponseWriter, r *http.Request, req query.R
 	over := false // no progress once rows flow or the answer is given
 	start := func() *sink {
 		if out == nil {
-			out = newSink(w, r, mediaNDJSON, s.config.WriteTimeout)
+			out = newSink(w, r, client.MediaNDJSON, s.config.WriteTimeout)
 		}
 		return out
 	}
@@ -119,7 +113,7 @@ func (s *Server) queryNDJSON(w http.ResponseWriter, r *http.Request, req query.R
 		}
 		last = time.Now()
 		stats := wireStats(p)
-		start().json(Line{Progress: &stats})
+		start().json(client.Line{Progress: &stats})
 		out.text("\n")
 		sendErr = out.flush()
 	}
@@ -136,7 +130,7 @@ func (s *Server) queryNDJSON(w http.ResponseWriter, r *http.Request, req query.R
 			over = true
 			return err
 		}
-		out.json(Line{Error: s.asStatus(r, err).body.Error})
+		out.json(client.Line{Error: s.asStatus(r, err).body.Error})
 		out.text("\n")
 		return out.close()
 	}
@@ -155,11 +149,11 @@ func (s *Server) queryNDJSON(w http.ResponseWriter, r *http.Request, req query.R
 }
 
 func (s *Server) validate(w http.ResponseWriter, r *http.Request) error {
-	var body QueryRequest
+	var body client.QueryRequest
 	if err := s.readJSON(r, &body); err != nil {
 		return err
 	}
-	req, err := body.request()
+	req, err := engineRequest(&body)
 	if err != nil {
 		return err
 	}
@@ -168,7 +162,7 @@ func (s *Server) validate(w http.ResponseWriter, r *http.Request) error {
 	}
 	req.Hubs, req.Owner = identity(r.Context()).restrict()
 	a := s.engine.Analyze(req)
-	answer := ValidateResponse{
+	answer := client.ValidateResponse{
 		Valid: len(a.Errors) == 0, Columns: wireColumns(a.Columns), Tables: a.Tables, Errors: fromKQL(req.Text, a.Errors),
 	}
 	if answer.Tables == nil {
@@ -179,11 +173,11 @@ func (s *Server) validate(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
-	var body QueryRequest
+	var body client.QueryRequest
 	if err := s.readJSON(r, &body); err != nil {
 		return err
 	}
-	req, err := body.request()
+	req, err := engineRequest(&body)
 	if err != nil {
 		return err
 	}
@@ -201,7 +195,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return queryError(req.Text, err)
 	}
-	answer := ExplainResponse{
+	answer := client.ExplainResponse{
 		Columns: wireColumns(e.Columns), SQL: e.SQL, Tables: e.Tables, Rollup: e.Rollup, RollupWhyNot: e.RollupWhyNot, Notices: e.Notices,
 		EstimatedRows: e.EstimatedRows, Plan: e.Plan, Render: wireRender(e.Visualization),
 	}
@@ -229,17 +223,17 @@ type document struct {
 // describe makes the bodies of /schema and /functions.
 func (s *Server) describe() *document {
 	catalog := s.engine.Catalog()
-	schema := SchemaResponse{Database: catalog.Database, Tables: []Table{}}
+	schema := client.SchemaResponse{Database: catalog.Database, Tables: []client.Table{}}
 	for _, t := range catalog.Tables() {
-		table := Table{Name: t.Name, Doc: t.Doc, Columns: []TableColumn{}}
+		table := client.Table{Name: t.Name, Doc: t.Doc, Columns: []client.TableColumn{}}
 		for _, c := range t.Columns {
-			table.Columns = append(table.Columns, TableColumn{c.Name, c.Type.String(), c.Doc})
+			table.Columns = append(table.Columns, client.TableColumn{Name: c.Name, Type: c.Type.String(), Doc: c.Doc})
 		}
 		schema.Tables = append(schema.Tables, table)
 	}
-	functions := FunctionsResponse{Functions: []Function{}}
+	functions := client.FunctionsResponse{Functions: []client.Function{}}
 	for _, f := range plan.Functions() {
-		wire := Function{Name: f.Name, Group: f.Group, Doc: f.Doc, Aggregate: f.Aggregate, Replaced: f.Replaced, Signatures: []string{}}
+		wire := client.Function{Name: f.Name, Group: f.Group, Doc: f.Doc, Aggregate: f.Aggregate, Replaced: f.Replaced, Signatures: []string{}}
 		for i := range f.Sigs {
 			wire.Signatures = append(wire.Signatures, f.Sigs[i].String())
 		}
@@ -281,7 +275,7 @@ func serveTagged(w http.ResponseWriter, r *http.Request, body []byte, etag strin
 			return nil
 		}
 	}
-	w.Header().Set("Content-Type", mediaJSON+"; charset=utf-8")
+	w.Header().Set("Content-Type", client.MediaJSON+"; charset=utf-8")
 	_, err := w.Write(body)
 	return err
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"hubscope/query"
+	"hubscope/query/client"
 )
 
 // openapiDocument is openapi.yaml with its schemas compiled as JSON Schema
@@ -114,9 +115,9 @@ func (d *documented) check(t testing.TB, req *http.Request, status int, header h
 	}
 	switch _, pointer := d.at(append(where, "content", media, "schema")...); {
 	case len(body) > 1<<20: // thousands of rows like the first
-	case media == mediaJSON:
+	case media == client.MediaJSON:
 		d.conforms(t, operation, pointer, body)
-	case media == mediaNDJSON:
+	case media == client.MediaNDJSON:
 		for line := range strings.Lines(body) {
 			d.conforms(t, operation, "#/components/schemas/Line", line)
 		}
@@ -232,7 +233,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 		"500":  fails(query.CodeInternal), "503": fails(query.CodeUnavailable), "504": fails(query.CodeTimeout), "499": fails(query.CodeCanceled),
 	}
 	for range 2 { // uses the burst up
-		http.Post(servers["slow"]+"/api/v1/validate", mediaJSON, strings.NewReader(`{"query":"print 1"}`)) //nolint:errcheck // a test
+		http.Post(servers["slow"]+"/api/v1/validate", client.MediaJSON, strings.NewReader(`{"query":"print 1"}`)) //nolint:errcheck // a test
 	}
 	big := strings.Repeat("x", 3000)
 	answered := map[string]bool{}
@@ -242,7 +243,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Header.Set("Content-Type", mediaJSON)
+		req.Header.Set("Content-Type", client.MediaJSON)
 		for i := 0; i < len(header); i += 2 {
 			req.Header.Set(header[i], header[i+1])
 		}
@@ -254,7 +255,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 		}
 		defer res.Body.Close()
 		var b []byte
-		if strings.HasPrefix(res.Header.Get("Content-Type"), mediaEvents) {
+		if strings.HasPrefix(res.Header.Get("Content-Type"), client.MediaEvents) {
 			cancel() // it does not end by itself
 		} else if b, err = io.ReadAll(res.Body); err != nil {
 			t.Fatal(err)

@@ -8,16 +8,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"hubscope/query/client"
 	"hubscope/query/kql"
 	"hubscope/query/plan"
 )
 
 func TestAccepts(t *testing.T) {
-	types := []string{mediaJSON, mediaNDJSON, mediaCSV}
+	types := []string{client.MediaJSON, client.MediaNDJSON, client.MediaCSV}
 	tests := []struct{ accept, want string }{
-		{"", mediaJSON}, {"*/*", mediaJSON}, {"text/csv", mediaCSV}, {"text/*", mediaCSV}, {"application/*", mediaJSON},
-		{"application/x-ndjson, application/json;q=0.5", mediaNDJSON}, {"application/json;q=0.5, text/csv", mediaCSV},
-		{"text/html, */*;q=0.1", mediaJSON}, {"image/png", ""}, {"text/csv;q=0", ""}, {"not a type", ""},
+		{"", client.MediaJSON}, {"*/*", client.MediaJSON}, {"text/csv", client.MediaCSV}, {"text/*", client.MediaCSV}, {"application/*", client.MediaJSON},
+		{"application/x-ndjson, application/json;q=0.5", client.MediaNDJSON}, {"application/json;q=0.5, text/csv", client.MediaCSV},
+		{"text/html, */*;q=0.1", client.MediaJSON}, {"image/png", ""}, {"text/csv;q=0", ""}, {"not a type", ""},
 	}
 	for _, tt := range tests {
 		r := &http.Request{Header: http.Header{}}
@@ -124,32 +125,19 @@ func TestErrorPlaces(t *testing.T) {
 	at := strings.Index(text, "TlsVersoin")
 	in := &kql.Error{Span: kql.Span{Start: at, End: at + 10}, Code: "SEM0100", Message: `no column "TlsVersoin" in Connections`, Hint: "did you mean TlsVersion?"}
 	list := fromKQL(text, kql.Errors{in})
-	want := &Error{Code: "SEM0100", Message: in.Message, Line: 2, Column: 23, Length: 10, Hint: in.Hint}
+	want := &client.Error{Code: "SEM0100", Message: in.Message, Line: 2, Column: 23, Length: 10, Hint: in.Hint}
 	if diff := cmp.Diff(want, list[0]); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if got, want := list.Render(text), in.Render(text); got != want {
 		t.Errorf("want\n%s\ngot\n%s", want, got)
 	}
-	if got := (&Error{Code: "Timeout", Message: "too long"}).Render(text); got != "error Timeout: too long" {
+	if got := (&client.Error{Code: "Timeout", Message: "too long"}).Render(text); got != "error Timeout: too long" {
 		t.Errorf("%s", got)
 	}
 	end := fromKQL("T |", kql.Errors{{Span: kql.Span{Start: 3, End: 3}}})[0]
 	if end.Line != 1 || end.Column != 4 || end.Length != 1 {
 		t.Errorf("at the end: %+v", end)
-	}
-}
-
-func TestParseTimespan(t *testing.T) {
-	for in, want := range map[string]time.Duration{"30m": 30 * time.Minute, "7d": 168 * time.Hour, "1.5h": 90 * time.Minute, "00:04:00": 4 * time.Minute} {
-		if got, ok := ParseTimespan(in); !ok || got != want {
-			t.Errorf("%s: want %v, got %v %v", in, want, got, ok)
-		}
-	}
-	for _, in := range []string{"", "x", "200000d", "-200000d"} {
-		if got, ok := ParseTimespan(in); ok {
-			t.Errorf("%q reads as %v", in, got)
-		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"hubscope/query"
+	"hubscope/query/client"
 	"hubscope/query/kql"
 )
 
@@ -91,14 +92,14 @@ func (x *execution) failed(err error) {
 	x.record.State = query.StateFailed
 	var known *statusError
 	if !errors.As(err, &known) {
-		x.record.ErrorCode = CodeInternal
+		x.record.ErrorCode = client.CodeInternal
 		return
 	}
 	x.record.ErrorCode, x.record.ErrorMessage = known.body.Error.Code, known.body.Error.Message
 	switch known.body.Error.Code {
 	case string(query.CodeCanceled):
 		x.record.State = query.StateCancelled
-	case CodeThrottled:
+	case client.CodeThrottled:
 		x.record.State = query.StateThrottled
 	}
 }

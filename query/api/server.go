@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"hubscope/query"
+	"hubscope/query/client"
 	"hubscope/query/console"
 	"hubscope/query/kql"
 )
@@ -160,9 +161,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.ServeHTTP(probe, r)
 			if probe.status == http.StatusMethodNotAllowed {
 				w.Header().Set("Allow", probe.header.Get("Allow"))
-				return failure(probe.status, CodeMethod, "%s takes %s", r.URL.Path, probe.header.Get("Allow"))
+				return failure(probe.status, client.CodeMethod, "%s takes %s", r.URL.Path, probe.header.Get("Allow"))
 			}
-			return failure(http.StatusNotFound, CodeNotFound, "there is nothing at %s", r.URL.Path)
+			return failure(http.StatusNotFound, client.CodeNotFound, "there is nothing at %s", r.URL.Path)
 		}).ServeHTTP(w, r)
 		return
 	}
@@ -291,7 +292,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 func internal(cause error) *statusError {
 	return &statusError{
 		status: http.StatusInternalServerError,
-		body:   ErrorResponse{Error: &Error{Code: CodeInternal, Message: "internal error; see the service's log"}},
+		body:   client.ErrorResponse{Error: &client.Error{Code: client.CodeInternal, Message: "internal error; see the service's log"}},
 		cause:  cause,
 	}
 }
@@ -303,8 +304,8 @@ func (s *Server) asStatus(r *http.Request, err error) *statusError {
 	switch {
 	case errors.As(err, &known):
 	case errors.As(err, &tooLarge):
-		known = &statusError{status: http.StatusRequestEntityTooLarge, body: ErrorResponse{Error: &Error{
-			Code: CodeTooLarge, Message: fmt.Sprintf("the request is larger than %d bytes", tooLarge.Limit)}}}
+		known = &statusError{status: http.StatusRequestEntityTooLarge, body: client.ErrorResponse{Error: &client.Error{
+			Code: client.CodeTooLarge, Message: fmt.Sprintf("the request is larger than %d bytes", tooLarge.Limit)}}}
 	default:
 		known = internal(err)
 	}
@@ -338,26 +339,26 @@ func queryError(text string, err error) error {
 	switch {
 	case errors.As(err, &wrong) && len(wrong) > 0:
 		list := fromKQL(text, wrong)
-		body := ErrorResponse{Error: list[0]}
+		body := client.ErrorResponse{Error: list[0]}
 		if len(list) > 1 {
 			body.Errors = list
 		}
 		return &statusError{status: http.StatusBadRequest, body: body}
 	case errors.As(err, &failed) && failed.Code != query.CodeInternal:
-		return &statusError{status: statusOf(failed.Code), cause: failed.Err, body: ErrorResponse{Error: &Error{
+		return &statusError{status: statusOf(failed.Code), cause: failed.Err, body: client.ErrorResponse{Error: &client.Error{
 			Code: string(failed.Code), Message: failed.Message, QueryID: failed.ID}}}
 	case errors.As(err, new(*statusError)):
 		return err
 	case errors.Is(err, context.Canceled):
-		return &statusError{status: statusOf(query.CodeCanceled), body: ErrorResponse{Error: &Error{Code: string(query.CodeCanceled), Message: "the query was cancelled"}}}
+		return &statusError{status: statusOf(query.CodeCanceled), body: client.ErrorResponse{Error: &client.Error{Code: string(query.CodeCanceled), Message: "the query was cancelled"}}}
 	default:
 		return internal(err)
 	}
 }
 
 // failWhileStreaming is queryError for rows that are on their way.
-func (s *Server) failWhileStreaming(r *http.Request, text string) func(error) *Error {
-	return func(err error) *Error {
+func (s *Server) failWhileStreaming(r *http.Request, text string) func(error) *client.Error {
+	return func(err error) *client.Error {
 		return s.asStatus(r, queryError(text, err)).body.Error
 	}
 }
@@ -375,7 +376,7 @@ func (s *Server) checkHost(r *http.Request) error {
 		}
 	}
 	if err != nil {
-		return failure(http.StatusForbidden, CodeForbidden, "a page of another origin may not send queries")
+		return failure(http.StatusForbidden, client.CodeForbidden, "a page of another origin may not send queries")
 	}
 	if s.config.Access.Required() {
 		return nil
@@ -392,7 +393,7 @@ func (s *Server) checkHost(r *http.Request) error {
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host) != nil || slices.Contains(s.config.Hosts, host) {
 		return nil
 	}
-	return failure(http.StatusForbidden, CodeForbidden, "this service is not known as %q", host)
+	return failure(http.StatusForbidden, client.CodeForbidden, "this service is not known as %q", host)
 }
 
 // pace counts a request of a client against its rate.

@@ -20,6 +20,7 @@ import (
 	"hubscope/deploy/embed"
 	"hubscope/query"
 	"hubscope/query/clickhouse"
+	"hubscope/query/client"
 	"hubscope/query/plan"
 )
 
@@ -147,7 +148,7 @@ func TestQuery(t *testing.T) {
 	if status != 200 || !strings.HasPrefix(header.Get("Content-Type"), "application/json") {
 		t.Fatalf("%d %s", status, body)
 	}
-	var got QueryResponse
+	var got client.QueryResponse
 	if err := json.Unmarshal([]byte(body), &got); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +177,7 @@ func TestQueryParametersAndLimits(t *testing.T) {
 		t.Errorf("%d %s", status, body)
 	}
 	status, _, body = send(t, "POST", url+"/api/v1/query", `{"query":"range x from 1 to 100 step 1","maxRows":10}`)
-	var got QueryResponse
+	var got client.QueryResponse
 	if err := json.Unmarshal([]byte(body), &got); err != nil || status != 200 || len(got.Rows) != 10 || !got.Truncated {
 		t.Errorf("%d, %d rows, truncated %v, %v", status, len(got.Rows), got.Truncated, err)
 	}
@@ -197,7 +198,7 @@ func TestFormatsOverHTTP(t *testing.T) {
 	}
 	status, header, got := send(t, "POST", url+"/api/v1/query?format=ndjson", body)
 	lines := strings.Split(strings.TrimSpace(got), "\n")
-	if status != 200 || header.Get("Content-Type") != mediaNDJSON || len(lines) < 3 || !strings.HasPrefix(lines[len(lines)-1], `{"done":`) {
+	if status != 200 || header.Get("Content-Type") != client.MediaNDJSON || len(lines) < 3 || !strings.HasPrefix(lines[len(lines)-1], `{"done":`) {
 		t.Errorf("%d %s", status, got)
 	}
 }
@@ -213,11 +214,11 @@ func TestExplained(t *testing.T) {
 		}
 	}
 	_, _, got := send(t, "POST", url+"/api/v1/query", body+`,"explain":true}`)
-	var whole QueryResponse
+	var whole client.QueryResponse
 	if err := json.Unmarshal([]byte(got), &whole); err != nil || whole.Explained == nil || !strings.Contains(whole.SQL, "SELECT") || whole.Tables == nil {
 		t.Errorf("%v: %s", err, got)
 	}
-	answer, err := (&Client{URL: url}).Query(t.Context(), QueryRequest{Query: "range x from 1 to 3 step 1", Explain: true}, nil)
+	answer, err := (&client.Client{URL: url}).Query(t.Context(), client.QueryRequest{Query: "range x from 1 to 3 step 1", Explain: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,30 +240,30 @@ func TestRequestErrors(t *testing.T) {
 		status                   int
 		code, message            string
 	}{
-		{"empty body", "POST", "/api/v1/query", "", nil, 400, CodeBadRequest, "the body is empty"},
-		{"no JSON", "POST", "/api/v1/query", "{", nil, 400, CodeBadRequest, "could not be read"},
-		{"not an object", "POST", "/api/v1/query", "[]", nil, 400, CodeBadRequest, "cannot be a"},
-		{"unknown field", "POST", "/api/v1/query", `{"query":"T","params":{}}`, nil, 400, CodeBadRequest, `unknown field "params"`},
-		{"two values", "POST", "/api/v1/query", `{"query":"T"}{}`, nil, 400, CodeBadRequest, "more than one"},
-		{"empty query", "POST", "/api/v1/query", `{"query":" "}`, nil, 400, CodeBadRequest, "empty"},
-		{"command", "POST", "/api/v1/query", `{"query":".show tables"}`, nil, 400, CodeBadRequest, "/v1/rest/mgmt"},
-		{"bad time", "POST", "/api/v1/query", `{"query":"T","start":"yesterday"}`, nil, 400, CodeBadRequest, "ISO 8601"},
-		{"end before start", "POST", "/api/v1/query", `{"query":"T","start":"2026-01-02","end":"2026-01-01"}`, nil, 400, CodeBadRequest, "before start"},
-		{"media type", "POST", "/api/v1/query", `{"query":"T"}`, []string{"Content-Type", "text/plain"}, 415, CodeUnsupported, "application/json"},
-		{"page of another origin", "POST", "/api/v1/query", `{"query":"T"}`, []string{"Origin", "http://other.example"}, 403, CodeForbidden, "origin"},
-		{"not acceptable", "POST", "/api/v1/query", `{"query":"T"}`, []string{"Accept", "image/png"}, 406, CodeUnsupported, "text/csv"},
-		{"format", "POST", "/api/v1/query?format=xml", `{"query":"T"}`, nil, 400, CodeBadRequest, "xml"},
-		{"too large", "POST", "/api/v1/query", `{"query":"` + strings.Repeat("x", 2000) + `"}`, nil, 413, CodeTooLarge, "1000 bytes"},
-		{"method", "GET", "/api/v1/query", "", nil, 405, CodeMethod, "POST"},
-		{"path", "GET", "/api/v2/query", "", nil, 404, CodeNotFound, "/api/v2/query"},
-		{"foreign name", "GET", "/healthz", "", []string{"Host", "attacker.example"}, 403, CodeForbidden, "attacker.example"},
+		{"empty body", "POST", "/api/v1/query", "", nil, 400, client.CodeBadRequest, "the body is empty"},
+		{"no JSON", "POST", "/api/v1/query", "{", nil, 400, client.CodeBadRequest, "could not be read"},
+		{"not an object", "POST", "/api/v1/query", "[]", nil, 400, client.CodeBadRequest, "cannot be a"},
+		{"unknown field", "POST", "/api/v1/query", `{"query":"T","params":{}}`, nil, 400, client.CodeBadRequest, `unknown field "params"`},
+		{"two values", "POST", "/api/v1/query", `{"query":"T"}{}`, nil, 400, client.CodeBadRequest, "more than one"},
+		{"empty query", "POST", "/api/v1/query", `{"query":" "}`, nil, 400, client.CodeBadRequest, "empty"},
+		{"command", "POST", "/api/v1/query", `{"query":".show tables"}`, nil, 400, client.CodeBadRequest, "/v1/rest/mgmt"},
+		{"bad time", "POST", "/api/v1/query", `{"query":"T","start":"yesterday"}`, nil, 400, client.CodeBadRequest, "ISO 8601"},
+		{"end before start", "POST", "/api/v1/query", `{"query":"T","start":"2026-01-02","end":"2026-01-01"}`, nil, 400, client.CodeBadRequest, "before start"},
+		{"media type", "POST", "/api/v1/query", `{"query":"T"}`, []string{"Content-Type", "text/plain"}, 415, client.CodeUnsupported, "application/json"},
+		{"page of another origin", "POST", "/api/v1/query", `{"query":"T"}`, []string{"Origin", "http://other.example"}, 403, client.CodeForbidden, "origin"},
+		{"not acceptable", "POST", "/api/v1/query", `{"query":"T"}`, []string{"Accept", "image/png"}, 406, client.CodeUnsupported, "text/csv"},
+		{"format", "POST", "/api/v1/query?format=xml", `{"query":"T"}`, nil, 400, client.CodeBadRequest, "xml"},
+		{"too large", "POST", "/api/v1/query", `{"query":"` + strings.Repeat("x", 2000) + `"}`, nil, 413, client.CodeTooLarge, "1000 bytes"},
+		{"method", "GET", "/api/v1/query", "", nil, 405, client.CodeMethod, "POST"},
+		{"path", "GET", "/api/v2/query", "", nil, 404, client.CodeNotFound, "/api/v2/query"},
+		{"foreign name", "GET", "/healthz", "", []string{"Host", "attacker.example"}, 403, client.CodeForbidden, "attacker.example"},
 		{"no engine", "POST", "/api/v1/query", `{"query":"print 1"}`, nil, 503, string(query.CodeUnavailable), "ClickHouse"},
 		{"not ready", "GET", "/readyz", "", nil, 503, string(query.CodeUnavailable), "not ready"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			status, header, body := send(t, tt.method, url+tt.path, tt.body, tt.header...)
-			var got ErrorResponse
+			var got client.ErrorResponse
 			if err := json.Unmarshal([]byte(body), &got); err != nil || got.Error == nil {
 				t.Fatalf("%d, no error document: %s", status, body)
 			}
@@ -281,16 +282,16 @@ func TestQueryErrors(t *testing.T) {
 	url := serve(t, openRunner(t), Config{})
 	tests := []struct {
 		name, text string
-		want       ErrorResponse
+		want       client.ErrorResponse
 	}{
-		{"syntax", "Connections\n| wher x", ErrorResponse{Error: &Error{
+		{"syntax", "Connections\n| wher x", client.ErrorResponse{Error: &client.Error{
 			Code: "SYN0001", Message: `unknown operator "wher"`, Line: 2, Column: 3, Length: 4, Hint: "did you mean where?"}}},
-		{"column", `Connections | where TlsVersoin == "1.0"`, ErrorResponse{Error: &Error{
+		{"column", `Connections | where TlsVersoin == "1.0"`, client.ErrorResponse{Error: &client.Error{
 			Code: "SEM0100", Message: `no column "TlsVersoin" in Connections`, Line: 1, Column: 21, Length: 10, Hint: "did you mean TlsVersion?"}}},
 	}
 	for _, tt := range tests {
 		status, _, body := send(t, "POST", url+"/api/v1/query", `{"query":`+quote(tt.text)+`}`)
-		var got ErrorResponse
+		var got client.ErrorResponse
 		if err := json.Unmarshal([]byte(body), &got); err != nil {
 			t.Fatal(err)
 		}
@@ -299,7 +300,7 @@ func TestQueryErrors(t *testing.T) {
 		}
 	}
 	_, _, body := send(t, "POST", url+"/api/v1/query", `{"query":"Connections | wher x; Connections | foo"}`)
-	var several ErrorResponse
+	var several client.ErrorResponse
 	if err := json.Unmarshal([]byte(body), &several); err != nil || len(several.Errors) != 2 || several.Error.Column != several.Errors[0].Column {
 		t.Errorf("several errors: %s", body)
 	}
@@ -307,36 +308,36 @@ func TestQueryErrors(t *testing.T) {
 
 func TestValidateAndExplain(t *testing.T) {
 	url := serve(t, openRunner(t), Config{})
-	client := &Client{URL: url}
-	v, err := client.Validate(t.Context(), QueryRequest{Query: "Connections | summarize n=count() by DeviceId"})
+	service := &client.Client{URL: url}
+	v, err := service.Validate(t.Context(), client.QueryRequest{Query: "Connections | summarize n=count() by DeviceId"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &ValidateResponse{Valid: true, Columns: []Column{{"DeviceId", "string"}, {"n", "long"}}, Tables: []string{"Connections"}, Errors: []*Error{}}
+	want := &client.ValidateResponse{Valid: true, Columns: []client.Column{{Name: "DeviceId", Type: "string"}, {Name: "n", Type: "long"}}, Tables: []string{"Connections"}, Errors: []*client.Error{}}
 	if diff := cmp.Diff(want, v); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	v, err = client.Validate(t.Context(), QueryRequest{Query: "Connections | foo | bar"})
+	v, err = service.Validate(t.Context(), client.QueryRequest{Query: "Connections | foo | bar"})
 	if err != nil || v.Valid || len(v.Errors) != 2 || v.Errors[1].Column != 21 {
 		t.Errorf("%+v %v", v, err)
 	}
-	e, err := client.Explain(t.Context(), QueryRequest{Query: "print x = 1 | render table"})
+	e, err := service.Explain(t.Context(), client.QueryRequest{Query: "print x = 1 | render table"})
 	if err != nil || !strings.Contains(e.SQL, "SELECT") || len(e.Columns) != 1 || e.Render == nil {
 		t.Errorf("%+v %v", e, err)
 	}
-	if _, err = client.Explain(t.Context(), QueryRequest{Query: "Nowhere"}); err == nil {
+	if _, err = service.Explain(t.Context(), client.QueryRequest{Query: "Nowhere"}); err == nil {
 		t.Error("a query of no table is explained")
 	}
 }
 
 func TestSchemaAndFunctions(t *testing.T) {
 	url := serve(t, nil, Config{})
-	client := &Client{URL: url}
-	s, err := client.Schema(t.Context())
-	if err != nil || len(s.Tables) != 1 || s.Tables[0].Name != "Connections" || s.Tables[0].Columns[0] != (TableColumn{"TimeGenerated", "datetime", "when"}) {
+	service := &client.Client{URL: url}
+	s, err := service.Schema(t.Context())
+	if err != nil || len(s.Tables) != 1 || s.Tables[0].Name != "Connections" || s.Tables[0].Columns[0] != (client.TableColumn{Name: "TimeGenerated", Type: "datetime", Doc: "when"}) {
 		t.Errorf("%+v %v", s, err)
 	}
-	f, err := client.Functions(t.Context())
+	f, err := service.Functions(t.Context())
 	if err != nil || len(f.Functions) < 50 {
 		t.Fatalf("%d functions, %v", len(f.Functions), err)
 	}
@@ -382,6 +383,9 @@ func (brokenRunner) Kill(context.Context, string) error                       { 
 
 // TestNothingInternalLeaks sends a failing query through every dialect.
 func TestNothingInternalLeaks(t *testing.T) {
+	if client.CodeInternal != string(query.CodeInternal) { // package client does not import the engine
+		t.Errorf("a bug is %q to clients and %q to the engine", client.CodeInternal, query.CodeInternal)
+	}
 	for _, how := range []string{"panic", "internal", "error"} {
 		url := serve(t, brokenRunner{how}, Config{Logger: slog.New(slog.DiscardHandler)})
 		for _, r := range [][3]string{
@@ -407,7 +411,7 @@ func TestDisconnectKillsQuery(t *testing.T) {
 	const id = "disconnect-test"
 	failed := make(chan error, 1)
 	go func() {
-		a, err := (&Client{URL: url}).Query(ctx, QueryRequest{ID: id, Query: endless}, nil)
+		a, err := (&client.Client{URL: url}).Query(ctx, client.QueryRequest{ID: id, Query: endless}, nil)
 		if err == nil {
 			_, err = a.Next()
 			a.Close()
@@ -426,11 +430,11 @@ func TestDisconnectKillsQuery(t *testing.T) {
 func TestCancel(t *testing.T) {
 	runner := openRunner(t)
 	url := serve(t, runner, Config{})
-	client := &Client{URL: url}
+	service := &client.Client{URL: url}
 	const id = "cancel-test"
 	failed := make(chan error, 1)
 	go func() {
-		a, err := client.Query(t.Context(), QueryRequest{ID: id, Query: endless}, nil)
+		a, err := service.Query(t.Context(), client.QueryRequest{ID: id, Query: endless}, nil)
 		if err == nil {
 			_, err = a.Next()
 			a.Close()
@@ -442,15 +446,15 @@ func TestCancel(t *testing.T) {
 	if !strings.Contains(body, "range x from 1") {
 		t.Errorf(".show queries: %s", body)
 	}
-	if err := client.Cancel(t.Context(), id); err != nil {
+	if err := service.Cancel(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	var wrong Errors
+	var wrong client.Errors
 	if err := <-failed; !errors.As(err, &wrong) || wrong[0].Code != string(query.CodeCanceled) {
 		t.Errorf("the query ends with %v", err)
 	}
 	waitFor(t, "the query is gone", func() bool { return !isRunning(t, runner, id) })
-	if err := client.Cancel(t.Context(), "never-was"); err != nil {
+	if err := service.Cancel(t.Context(), "never-was"); err != nil {
 		t.Errorf("cancelling what does not run: %v", err)
 	}
 }
@@ -489,8 +493,8 @@ func waitFor(t testing.TB, what string, ok func() bool) {
 
 // TestClientStreams reads more rows than fit into one batch, with progress.
 func TestClientStreams(t *testing.T) {
-	client := &Client{URL: serve(t, openRunner(t), Config{})}
-	a, err := client.Query(t.Context(), QueryRequest{Query: "range x from 1 to 200000 step 1"}, nil)
+	service := &client.Client{URL: serve(t, openRunner(t), Config{})}
+	a, err := service.Query(t.Context(), client.QueryRequest{Query: "range x from 1 to 200000 step 1"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -513,22 +517,22 @@ func TestClientStreams(t *testing.T) {
 }
 
 func TestClientErrors(t *testing.T) {
-	client := &Client{URL: serve(t, openRunner(t), Config{})}
-	var wrong Errors
-	if _, err := client.Query(t.Context(), QueryRequest{Query: "Connections | foo; Connections | bar"}, nil); !errors.As(err, &wrong) || len(wrong) != 2 {
+	service := &client.Client{URL: serve(t, openRunner(t), Config{})}
+	var wrong client.Errors
+	if _, err := service.Query(t.Context(), client.QueryRequest{Query: "Connections | foo; Connections | bar"}, nil); !errors.As(err, &wrong) || len(wrong) != 2 {
 		t.Errorf("%v", err)
 	}
-	if _, err := (&Client{URL: "http://127.0.0.1:1"}).Query(t.Context(), QueryRequest{Query: "T"}, nil); err == nil || !strings.Contains(err.Error(), "http://127.0.0.1:1") {
+	if _, err := (&client.Client{URL: "http://127.0.0.1:1"}).Query(t.Context(), client.QueryRequest{Query: "T"}, nil); err == nil || !strings.Contains(err.Error(), "http://127.0.0.1:1") {
 		t.Errorf("%v", err)
 	}
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }))
 	defer other.Close()
-	if _, err := (&Client{URL: other.URL}).Query(t.Context(), QueryRequest{Query: "T"}, nil); err == nil || !strings.Contains(err.Error(), "502") {
+	if _, err := (&client.Client{URL: other.URL}).Query(t.Context(), client.QueryRequest{Query: "T"}, nil); err == nil || !strings.Contains(err.Error(), "502") {
 		t.Errorf("%v", err)
 	}
 	cut := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"columns":[]}`+"\n") })) //nolint:errcheck // a test's server
 	defer cut.Close()
-	a, err := (&Client{URL: cut.URL}).Query(t.Context(), QueryRequest{Query: "T"}, nil)
+	a, err := (&client.Client{URL: cut.URL}).Query(t.Context(), client.QueryRequest{Query: "T"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

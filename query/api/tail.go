@@ -1,64 +1,24 @@
 package api
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 	"time"
 
 	"hubscope/ingest"
 	"hubscope/query"
+	"hubscope/query/client"
 	"hubscope/query/kql"
 )
 
-// GET and POST /api/v1/tail follow Connections live, as server-sent events
-// (WHATWG HTML 9.2). GET takes ?query=, ?since= and ?param.NAME=, POST a
-// [TailRequest]. The events:
-//
-//	columns   {"columns":[{"name","type"},...],"whole":true}  once, when nothing can be missed any more
-//	rows      {"rows":[[...],...]}                             cells as in QueryResponse
-//	skipped   {"skipped":120}                                  the client reads too slowly: so many events were not looked at
-//	gone      {"gone":true}                                    events behind the Last-Event-ID have left the stream unread
-//	error     {"error":{...}}                                  the last one
-//
-// The id of an event is where a client goes on that sends it as Last-Event-ID.
-// Between events there is a comment, with the id, at least every ten seconds.
-
-const mediaEvents = "text/event-stream"
-
-// TailRequest is the body of POST /api/v1/tail.
-type TailRequest struct {
-	// Query is KQL over Connections with where, extend and project; empty is all.
-	Query string `json:"query"`
-	// Parameters are the values for `declare query_parameters`, by name.
-	Parameters map[string]any `json:"parameters,omitempty"`
-	// Since is how far back to begin, a timespan such as 5m; empty is now.
-	Since string `json:"since,omitempty"`
-	// After is the id of the last event seen: an alternative to the header
-	// Last-Event-ID.
-	After string `json:"after,omitempty"`
-}
-
-// TailEvent is the data of one event of a tail; which field is set goes by the
-// kind of event.
-type TailEvent struct {
-	Columns []Column            `json:"columns,omitempty"`
-	Whole   bool                `json:"whole,omitempty"` // the result has all columns of Connections
-	Rows    [][]json.RawMessage `json:"rows,omitempty"`
-	Skipped int64               `json:"skipped,omitempty"`
-	Error   *Error              `json:"error,omitempty"`
-	// Gone says that events before these have left the stream unread.
-	Gone bool `json:"gone,omitempty"`
-	// ID is where a client goes on that has seen this event.
-	ID string `json:"-"`
-}
+// GET and POST /api/v1/tail follow Connections live, as server-sent events: see
+// client.TailEvent. GET takes ?query=, ?since=, ?after= and ?param.NAME=.
 
 // Limits of tails.
 const (
@@ -67,12 +27,9 @@ const (
 	tailRetry = 2 * time.Second
 )
 
-// CodeTooMany is the code of a request beyond a limit of those at once.
-const CodeTooMany = "TooManyTails"
-
 // tailRequest reads what a tail asks for.
 func (s *Server) tailRequest(r *http.Request) (req query.Request, start ingest.Start, err error) {
-	var body TailRequest
+	var body client.TailRequest
 	if r.Method == http.MethodPost {
 		if err := s.readJSON(r, &body); err != nil {
 			return req, start, err
@@ -104,7 +61,7 @@ func (s *Server) tailRequest(r *http.Request) (req query.Request, start ingest.S
 		start.Cursor = id
 	}
 	if body.Since != "" {
-		d, ok := ParseTimespan(body.Since)
+		d, ok := client.ParseTimespan(body.Since)
 		if !ok || d <= 0 || d > maxSince {
 			return req, start, badRequest("since %q is no timespan up to 30 days, such as 30s, 5m or 1h", body.Since)
 		}
@@ -114,8 +71,8 @@ func (s *Server) tailRequest(r *http.Request) (req query.Request, start ingest.S
 }
 
 func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
-	if _, ok := accepts(r, mediaEvents); !ok {
-		return failure(http.StatusNotAcceptable, CodeUnsupported, "answers are %s", mediaEvents)
+	if _, ok := accepts(r, client.MediaEvents); !ok {
+		return failure(http.StatusNotAcceptable, client.CodeUnsupported, "answers are %s", client.MediaEvents)
 	}
 	req, start, err := s.tailRequest(r)
 	if err != nil {
@@ -133,7 +90,7 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 	if s.tails.Add(1) > int64(s.config.MaxTails) {
 		s.tails.Add(-1)
 		w.Header().Set("Retry-After", "5")
-		return failure(http.StatusServiceUnavailable, CodeTooMany, "%d clients follow events already; try again later", s.config.MaxTails)
+		return failure(http.StatusServiceUnavailable, client.CodeTooMany, "%d clients follow events already; try again later", s.config.MaxTails)
 	}
 	defer s.tails.Add(-1)
 	ctx, cancel := context.WithCancel(r.Context())
@@ -153,12 +110,12 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 			if !begun {
 				return feedError(err)
 			}
-			return out.event("error", "", TailEvent{Error: s.asStatus(r, feedError(err)).body.Error})
+			return out.event("error", "", client.TailEvent{Error: s.asStatus(r, feedError(err)).body.Error})
 		}
 		if !begun {
 			begun = true
 			h := w.Header()
-			h.Set("Content-Type", mediaEvents)
+			h.Set("Content-Type", client.MediaEvents)
 			h.Set("Cache-Control", "no-store")
 			h.Set("X-Accel-Buffering", "no") // nginx would keep the events back
 			h.Set("X-Content-Type-Options", "nosniff")
@@ -167,17 +124,17 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 			if len(segment.Events) > 0 || segment.Gone {
 				id = "" // it is that behind them
 			}
-			if err := out.event("columns", id, TailEvent{Columns: wireColumns(t.Columns), Whole: t.Whole}); err != nil {
+			if err := out.event("columns", id, client.TailEvent{Columns: wireColumns(t.Columns), Whole: t.Whole}); err != nil {
 				return nil // the client has gone
 			}
 		}
 		if segment.Gone {
-			if out.event("gone", "", TailEvent{Gone: true}) != nil {
+			if out.event("gone", "", client.TailEvent{Gone: true}) != nil {
 				return nil
 			}
 		}
 		if segment.Skipped > 0 {
-			if out.event("skipped", "", TailEvent{Skipped: segment.Skipped}) != nil {
+			if out.event("skipped", "", client.TailEvent{Skipped: segment.Skipped}) != nil {
 				return nil
 			}
 		}
@@ -186,10 +143,10 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return out.event("error", "", TailEvent{Error: s.asStatus(r, queryError(req.Text, err)).body.Error})
+			return out.event("error", "", client.TailEvent{Error: s.asStatus(r, queryError(req.Text, err)).body.Error})
 		}
 		if len(rows) > 0 {
-			err = out.event("rows", segment.Cursor, TailEvent{Rows: rows})
+			err = out.event("rows", segment.Cursor, client.TailEvent{Rows: rows})
 		} else if len(segment.Events) == 0 || time.Since(out.last) > tailQuiet {
 			err = out.comment(segment.Cursor)
 		}
@@ -212,7 +169,7 @@ func feedError(err error) error {
 	if errors.Is(err, ingest.ErrCursor) {
 		return badRequest("Last-Event-ID: %v", err)
 	}
-	return &statusError{status: http.StatusServiceUnavailable, cause: err, body: ErrorResponse{Error: &Error{
+	return &statusError{status: http.StatusServiceUnavailable, cause: err, body: client.ErrorResponse{Error: &client.Error{
 		Code: string(query.CodeUnavailable), Message: "the event stream cannot be followed now; try again in a moment"}}}
 }
 
@@ -255,7 +212,7 @@ type events struct {
 }
 
 // event writes one event.
-func (o *events) event(kind, id string, data TailEvent) error {
+func (o *events) event(kind, id string, data client.TailEvent) error {
 	fmt.Fprintf(&o.buf, "event: %s\n", kind)
 	if id != "" {
 		fmt.Fprintf(&o.buf, "id: %s\n", id)
@@ -292,66 +249,3 @@ func (o *events) send() error {
 // Close ends what does not end by itself, the tails; their clients come again.
 // Register it with http.Server.RegisterOnShutdown.
 func (s *Server) Close() { s.close() }
-
-// Tail is a running tail as a client reads it. Close it.
-type Tail struct {
-	body io.ReadCloser
-	in   *bufio.Scanner
-	id   string
-}
-
-// maxTailLine bounds a line of a tail: a segment of rows with all columns.
-const maxTailLine = 64 << 20
-
-// Tail follows events. The error holds Errors when the query is at fault.
-func (c *Client) Tail(ctx context.Context, req TailRequest) (*Tail, error) {
-	res, err := c.do(ctx, http.MethodPost, "/api/v1/tail", req, mediaEvents)
-	if err != nil {
-		return nil, err
-	}
-	if media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); media != mediaEvents {
-		res.Body.Close()
-		return nil, fmt.Errorf("query service at %s: a tail of type %q", c.URL, media)
-	}
-	t := &Tail{body: res.Body, in: bufio.NewScanner(res.Body), id: req.After}
-	t.in.Buffer(make([]byte, 64<<10), maxTailLine)
-	return t, nil
-}
-
-// Next returns the next event, or nil for a sign of life. An event with an error
-// is the last one; other errors are of the connection, and Tail may be called
-// again with the last ID as After.
-func (t *Tail) Next() (*TailEvent, error) {
-	var data []byte
-	for t.in.Scan() {
-		line := t.in.Bytes()
-		field, value, _ := bytes.Cut(line, []byte(":"))
-		value = bytes.TrimPrefix(value, []byte(" "))
-		switch {
-		case len(line) == 0:
-			if data == nil {
-				return nil, nil
-			}
-			e := &TailEvent{}
-			if err := json.Unmarshal(data, e); err != nil {
-				return nil, fmt.Errorf("event of the tail: %w", err)
-			}
-			e.ID = t.id
-			return e, nil
-		case string(field) == "id":
-			t.id = string(value)
-		case string(field) == "data":
-			data = append(data, value...)
-		}
-	}
-	if err := t.in.Err(); err != nil {
-		return nil, err
-	}
-	return nil, io.ErrUnexpectedEOF
-}
-
-// ID is where a client goes on that has seen all events so far.
-func (t *Tail) ID() string { return t.id }
-
-// Close ends the tail.
-func (t *Tail) Close() error { return t.body.Close() }

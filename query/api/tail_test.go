@@ -19,6 +19,7 @@ import (
 
 	"hubscope/ingest"
 	"hubscope/query"
+	"hubscope/query/client"
 )
 
 // fakeFeed is a stream of events that the test writes.
@@ -175,8 +176,8 @@ func TestTailEvents(t *testing.T) {
 func TestTailClient(t *testing.T) {
 	feed := newFakeFeed()
 	s, base := serveTail(t, Config{Feed: feed})
-	c := &Client{URL: base}
-	tail, err := c.Tail(t.Context(), TailRequest{Since: "1h"})
+	c := &client.Client{URL: base}
+	tail, err := c.Tail(t.Context(), client.TailRequest{Since: "1h"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,8 +198,8 @@ func TestTailClient(t *testing.T) {
 		t.Fatalf("at the end: %v", err)
 	}
 	<-feed.ended
-	_, err = c.Tail(t.Context(), TailRequest{Query: "Connections | take 1"})
-	var wrong Errors
+	_, err = c.Tail(t.Context(), client.TailRequest{Query: "Connections | take 1"})
+	var wrong client.Errors
 	if !errors.As(err, &wrong) || wrong[0].Column != 15 || wrong[0].Length != 4 || wrong[0].Code != query.CodeTail {
 		t.Errorf("%v", err)
 	}
@@ -234,7 +235,7 @@ func TestTailRefusals(t *testing.T) {
 		})
 	}
 	_, cancel := openTail(t, get(t, base+"/api/v1/tail"))
-	if status, header, body := send(t, "GET", base+"/api/v1/tail", ""); status != 503 || header.Get("Retry-After") == "" || !strings.Contains(body, CodeTooMany) {
+	if status, header, body := send(t, "GET", base+"/api/v1/tail", ""); status != 503 || header.Get("Retry-After") == "" || !strings.Contains(body, client.CodeTooMany) {
 		t.Errorf("a second client: %d %s", status, body)
 	}
 	cancel()

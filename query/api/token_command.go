@@ -9,6 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"hubscope/query/client"
 )
 
 // TokenShell is what the commands of tokens work on.
@@ -46,7 +48,7 @@ func (c *AddTokenCommand) Run(s *TokenShell) error {
 		g.Hubs = slices.Compact(slices.Sorted(slices.Values(c.Hub)))
 	}
 	if c.Expires != "" {
-		d, ok := ParseTimespan(c.Expires)
+		d, ok := client.ParseTimespan(c.Expires)
 		if !ok || d <= 0 {
 			return fmt.Errorf("--expires %q is no timespan such as 90d or 12h", c.Expires)
 		}

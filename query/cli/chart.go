@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // Charts in the terminal: what render asked for, drawn below the table. Bars
@@ -20,7 +20,7 @@ import (
 // chart collects the rows that a chart needs. It draws at most maxPoints rows;
 // beyond them it says so.
 type chart struct {
-	columns []api.Column
+	columns []client.Column
 	rows    [][]json.RawMessage
 	more    bool
 }
@@ -60,7 +60,7 @@ const (
 var seriesColors = [maxSeries]string{"\x1b[36m", "\x1b[33m", "\x1b[35m", "\x1b[32m", "\x1b[31m", "\x1b[34m", "\x1b[96m", "\x1b[95m"}
 
 // draw draws the chart of this kind, or says why it cannot.
-func (c *chart) draw(cv canvas, r *api.Render) {
+func (c *chart) draw(cv canvas, r *client.Render) {
 	note := func(format string, args ...any) { fmt.Fprintf(cv.w, "no chart: "+format+"\n", args...) }
 	if len(c.rows) == 0 {
 		note("there are no rows")
@@ -96,10 +96,10 @@ func (cv canvas) style(code, s string) string {
 
 // column returns the index of a column by name, -1 if there is none.
 func (c *chart) column(name string) int {
-	return slices.IndexFunc(c.columns, func(col api.Column) bool { return col.Name == name })
+	return slices.IndexFunc(c.columns, func(col client.Column) bool { return col.Name == name })
 }
 
-func (c *chart) properties(r *api.Render, key string) []int {
+func (c *chart) properties(r *client.Render, key string) []int {
 	var list []int
 	for _, name := range strings.Split(r.Properties[key], ",") {
 		if i := c.column(strings.TrimSpace(name)); i >= 0 {
@@ -111,7 +111,7 @@ func (c *chart) properties(r *api.Render, key string) []int {
 
 // xColumn is the one that render names, else the first datetime for charts
 // over time, else the first column.
-func (c *chart) xColumn(r *api.Render, overTime bool) int {
+func (c *chart) xColumn(r *client.Render, overTime bool) int {
 	if x := c.properties(r, "xcolumn"); len(x) > 0 {
 		return x[0]
 	}
@@ -126,7 +126,7 @@ func (c *chart) xColumn(r *api.Render, overTime bool) int {
 }
 
 // yColumns are those that render names, else all columns of numbers but x.
-func (c *chart) yColumns(r *api.Render) []int {
+func (c *chart) yColumns(r *client.Render) []int {
 	if y := c.properties(r, "ycolumns"); len(y) > 0 {
 		return y
 	}
@@ -150,7 +150,7 @@ func number(raw json.RawMessage, typ string) float64 {
 		}
 		return math.NaN()
 	case "timespan":
-		if d, ok := api.ParseTimespan(s); ok {
+		if d, ok := client.ParseTimespan(s); ok {
 			return d.Seconds()
 		}
 		return math.NaN()
@@ -181,7 +181,7 @@ type bar struct {
 }
 
 // barsOf returns the bars of a column, in the order of the rows.
-func (c *chart) barsOf(r *api.Render, y []int, col int) []bar {
+func (c *chart) barsOf(r *client.Render, y []int, col int) []bar {
 	var labels []int
 	for i, other := range c.columns {
 		if !slices.Contains(y, i) && (!numeric(other.Type) || i == c.xColumn(r, false)) {
@@ -199,7 +199,7 @@ func (c *chart) barsOf(r *api.Render, y []int, col int) []bar {
 }
 
 // bars draws one line a bar.
-func (c *chart) bars(cv canvas, r *api.Render, y []int) {
+func (c *chart) bars(cv canvas, r *client.Render, y []int) {
 	for _, col := range y {
 		list := c.barsOf(r, y, col)
 		sum, largest, smallest := 0.0, 0.0, 0.0
@@ -274,7 +274,7 @@ func (c *chart) cards(cv canvas, y []int) {
 }
 
 // plot draws lines over time or numbers.
-func (c *chart) plot(cv canvas, r *api.Render, y []int) {
+func (c *chart) plot(cv canvas, r *client.Render, y []int) {
 	list, times, left, ok := c.lines(r, y)
 	switch {
 	case !ok:
@@ -291,7 +291,7 @@ func (c *chart) plot(cv canvas, r *api.Render, y []int) {
 
 // lines returns the series over time or numbers: the largest, and how many
 // there are besides. ok says that there is such an axis.
-func (c *chart) lines(r *api.Render, y []int) (list []*series, times bool, left int, ok bool) {
+func (c *chart) lines(r *client.Render, y []int) (list []*series, times bool, left int, ok bool) {
 	x := c.xColumn(r, true)
 	typ := c.columns[x].Type
 	if typ != "datetime" && !numeric(typ) {

@@ -8,10 +8,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
-func drawn(t *testing.T, columns []api.Column, rowsJSON string, r api.Render, color bool) string {
+func drawn(t *testing.T, columns []client.Column, rowsJSON string, r client.Render, color bool) string {
 	t.Helper()
 	c := &chart{columns: columns}
 	var rows [][]json.RawMessage
@@ -25,9 +25,9 @@ func drawn(t *testing.T, columns []api.Column, rowsJSON string, r api.Render, co
 }
 
 func TestBars(t *testing.T) {
-	columns := []api.Column{{Name: "TlsVersion", Type: "string"}, {Name: "Devices", Type: "long"}}
+	columns := []client.Column{{Name: "TlsVersion", Type: "string"}, {Name: "Devices", Type: "long"}}
 	rows := `[["1.3",190],["1.2",95],["1.0",19],["none",0],["?",null]]`
-	got := drawn(t, columns, rows, api.Render{Visualization: "piechart", Properties: map[string]string{"title": "TLS"}}, false)
+	got := drawn(t, columns, rows, client.Render{Visualization: "piechart", Properties: map[string]string{"title": "TLS"}}, false)
 	want := `TLS
 1.3  ██████████████████████████████████████████ 190  62.5 %
 1.2  █████████████████████▌                     95  31.2 %
@@ -44,7 +44,7 @@ none                                             0   0.0 %
 		}
 	}
 	many := "[" + strings.TrimSuffix(strings.Repeat(`["x",1],`, 100), ",") + "]"
-	if got := drawn(t, columns, many, api.Render{Visualization: "barchart"}, false); !strings.Contains(got, "and 60 bars more") {
+	if got := drawn(t, columns, many, client.Render{Visualization: "barchart"}, false); !strings.Contains(got, "and 60 bars more") {
 		t.Errorf("bars are left out silently:\n%s", got)
 	}
 }
@@ -65,7 +65,7 @@ func barLengths(s string) []string {
 }
 
 func TestPlot(t *testing.T) {
-	columns := []api.Column{{Name: "t", Type: "datetime"}, {Name: "v", Type: "string"}, {Name: "n", Type: "long"}}
+	columns := []client.Column{{Name: "t", Type: "datetime"}, {Name: "v", Type: "string"}, {Name: "n", Type: "long"}}
 	var rows []string
 	for _, p := range []struct{ t, v, n string }{
 		{"2026-11-22T10:00:00.0000000Z", "1.2", "0"}, {"2026-11-22T11:00:00.0000000Z", "1.2", "100"},
@@ -73,7 +73,7 @@ func TestPlot(t *testing.T) {
 	} {
 		rows = append(rows, `["`+p.t+`","`+p.v+`",`+p.n+`]`)
 	}
-	got := drawn(t, columns, "["+strings.Join(rows, ",")+"]", api.Render{Visualization: "timechart"}, false)
+	got := drawn(t, columns, "["+strings.Join(rows, ",")+"]", client.Render{Visualization: "timechart"}, false)
 	lines := strings.Split(strings.TrimSuffix(got, "\n"), "\n")
 	if len(lines) != plotHeight+3 {
 		t.Fatalf("%d lines:\n%s", len(lines), got)
@@ -99,15 +99,15 @@ func TestPlot(t *testing.T) {
 
 // TestChartsOfOddRows checks that no result is too odd for a chart.
 func TestChartsOfOddRows(t *testing.T) {
-	columns := []api.Column{{Name: "a", Type: "string"}, {Name: "n", Type: "real"}}
+	columns := []client.Column{{Name: "a", Type: "string"}, {Name: "n", Type: "real"}}
 	for _, kind := range []string{"piechart", "barchart", "timechart", "scatterchart", "card", "anomalychart", "treemap", "new"} {
 		for _, rows := range []string{`[]`, `[["x",null]]`, `[["x","NaN"],["y","Infinity"]]`, `[["x",0]]`, `[["x",-5],["y",5]]`, `[["",1e300],["\u001b[2J",1]]`} {
-			got := drawn(t, columns, rows, api.Render{Visualization: kind}, false)
+			got := drawn(t, columns, rows, client.Render{Visualization: kind}, false)
 			if strings.Contains(got, "\x1b") {
 				t.Errorf("%s of %s lets a text through to the terminal: %q", kind, rows, got)
 			}
 		}
-		drawn(t, columns[:1], `[["x"]]`, api.Render{Visualization: kind}, false)
-		drawn(t, []api.Column{{Name: "t", Type: "datetime"}, {Name: "n", Type: "long"}}, `[["2026-11-22T10:00:00Z",5],[null,1]]`, api.Render{Visualization: kind}, true)
+		drawn(t, columns[:1], `[["x"]]`, client.Render{Visualization: kind}, false)
+		drawn(t, []client.Column{{Name: "t", Type: "datetime"}, {Name: "n", Type: "long"}}, `[["2026-11-22T10:00:00Z",5],[null,1]]`, client.Render{Visualization: kind}, true)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/term"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // A Shell is what the commands of this package read and write. The program
@@ -93,28 +93,28 @@ func (c *QueryCommand) Run(ctx context.Context, sh *Shell) error {
 	if err != nil {
 		return err
 	}
-	client, err := c.client(sh)
+	service, err := c.client(sh)
 	if err != nil {
 		return err
 	}
-	return ask(ctx, sh, client, req, v)
+	return ask(ctx, sh, service, req, v)
 }
 
 // request is what the flags make of a query text.
-func (c *QueryCommand) request(text string) (req api.QueryRequest, err error) {
-	req = api.QueryRequest{Query: text, MaxRows: c.MaxRows}
+func (c *QueryCommand) request(text string) (req client.QueryRequest, err error) {
+	req = client.QueryRequest{Query: text, MaxRows: c.MaxRows}
 	if req.Parameters, err = parameters(c.Param); err != nil {
 		return req, err
 	}
 	if c.Since != "" {
-		d, ok := api.ParseTimespan(c.Since)
+		d, ok := client.ParseTimespan(c.Since)
 		if !ok || d <= 0 {
 			return req, usage("--since %q is no timespan such as 30m, 12h or 7d", c.Since)
 		}
 		req.Start = time.Now().Add(-d).UTC().Format(time.RFC3339Nano)
 	}
 	if c.Timeout != "" {
-		d, ok := api.ParseTimespan(c.Timeout)
+		d, ok := client.ParseTimespan(c.Timeout)
 		if !ok || d <= 0 {
 			return req, usage("--timeout %q is no timespan such as 30s or 5m", c.Timeout)
 		}
@@ -138,12 +138,12 @@ var chartKinds = map[string]string{
 }
 
 // render is what to draw of a result, nil for nothing.
-func (v *view) render(asked *api.Render) *api.Render {
+func (v *view) render(asked *client.Render) *client.Render {
 	switch kind := chartKinds[v.chart]; {
 	case v.chart == "none":
 		return nil
 	case kind != "":
-		r := &api.Render{Visualization: kind}
+		r := &client.Render{Visualization: kind}
 		if asked != nil {
 			r.Properties = asked.Properties
 		}
@@ -155,14 +155,14 @@ func (v *view) render(asked *api.Render) *api.Render {
 }
 
 // ask runs a query and shows its result.
-func ask(ctx context.Context, sh *Shell, client *api.Client, req api.QueryRequest, v view) error {
+func ask(ctx context.Context, sh *Shell, service *client.Client, req client.QueryRequest, v view) error {
 	p := newProgress(sh)
 	var err error
 	if v.out != "" {
-		err = v.save(ctx, sh, client, req, p)
+		err = v.save(ctx, sh, service, req, p)
 	} else {
-		var answer *api.Answer
-		if answer, err = client.Query(ctx, req, p.show); err == nil {
+		var answer *client.Answer
+		if answer, err = service.Query(ctx, req, p.show); err == nil {
 			err = v.print(sh, answer, p)
 			answer.Close()
 		}
@@ -172,7 +172,7 @@ func ask(ctx context.Context, sh *Shell, client *api.Client, req api.QueryReques
 }
 
 // print writes the whole result to standard output.
-func (v *view) print(sh *Shell, answer *api.Answer, p *progress) error {
+func (v *view) print(sh *Shell, answer *client.Answer, p *progress) error {
 	width := sh.Width
 	if v.width > 0 {
 		width = v.width
@@ -222,7 +222,7 @@ func (v *view) print(sh *Shell, answer *api.Answer, p *progress) error {
 
 // notes says what one has to know of a result: that it is not whole, or where
 // it comes from.
-func notes(sh *Shell, done *api.Done) {
+func notes(sh *Shell, done *client.Done) {
 	for _, n := range done.Notices {
 		fmt.Fprintln(sh.Err, "note:", n)
 	}
@@ -268,7 +268,7 @@ func newProgress(sh *Shell) *progress {
 	return p
 }
 
-func (p *progress) show(s api.Stats) {
+func (p *progress) show(s client.Stats) {
 	if p.w == nil || time.Since(p.begun) < progressAfter {
 		return
 	}

@@ -8,19 +8,19 @@ import (
 	"strings"
 	"time"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // book is what is known for completion: the schema and functions of the
 // service, and what was asked of it before.
 type book struct {
-	client *api.Client
+	client *client.Client
 	since  func() string // the start of the time range, as requests have it
 
-	tables    []api.Table
-	functions []api.Function
-	columns   map[string][]api.TableColumn // by the text of a pipeline
-	values    map[string][]string          // by pipeline, column and beginning
+	tables    []client.Table
+	functions []client.Function
+	columns   map[string][]client.TableColumn // by the text of a pipeline
+	values    map[string][]string             // by pipeline, column and beginning
 }
 
 // patience is how long a person waits for completions.
@@ -40,12 +40,12 @@ func (b *book) open(ctx context.Context) error {
 		return err
 	}
 	b.tables, b.functions = schema.Tables, functions.Functions
-	b.columns, b.values = map[string][]api.TableColumn{}, map[string][]string{}
+	b.columns, b.values = map[string][]client.TableColumn{}, map[string][]string{}
 	return nil
 }
 
 // table returns a table by name, nil if there is none.
-func (b *book) table(name string) *api.Table {
+func (b *book) table(name string) *client.Table {
 	for i := range b.tables {
 		if b.tables[i].Name == name {
 			return &b.tables[i]
@@ -341,7 +341,7 @@ func (b *book) columnsAt(ctx context.Context, pipeline string) []candidate {
 	if !known {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		v, err := b.client.Validate(ctx, api.QueryRequest{Query: pipeline})
+		v, err := b.client.Validate(ctx, client.QueryRequest{Query: pipeline})
 		if err == nil && v.Valid {
 			docs := map[string]string{}
 			for _, name := range v.Tables {
@@ -352,7 +352,7 @@ func (b *book) columnsAt(ctx context.Context, pipeline string) []candidate {
 				}
 			}
 			for _, c := range v.Columns {
-				columns = append(columns, api.TableColumn{Name: c.Name, Type: c.Type, Doc: docs[c.Name]})
+				columns = append(columns, client.TableColumn{Name: c.Name, Type: c.Type, Doc: docs[c.Name]})
 			}
 		} else if all := words(pipeline); len(all) > 0 {
 			// Half a query: those of its table are better than none.
@@ -391,7 +391,7 @@ func (b *book) valuesOf(ctx context.Context, pipeline, column, begin string) []s
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	req := api.QueryRequest{
+	req := client.QueryRequest{
 		// A sample is enough to offer what is frequent, and is quick on any table.
 		Query: "declare query_parameters(begin: string);\n" + pipeline + "\n| where " + column + " startswith begin and isnotempty(" + column + ")" +
 			" | take 200000 | summarize hubscope_n = count() by " + column +

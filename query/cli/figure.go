@@ -23,7 +23,7 @@ import (
 	"gonum.org/v1/plot/vg/vgimg"
 	"gonum.org/v1/plot/vg/vgsvg"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // Charts in files: the same data as in the terminal, on a light ground, with
@@ -48,9 +48,9 @@ var (
 )
 
 // saveChart draws the result.
-func (v *view) saveChart(ctx context.Context, sh *Shell, client *api.Client, req api.QueryRequest, p *progress, out io.Writer) (string, error) {
+func (v *view) saveChart(ctx context.Context, sh *Shell, service *client.Client, req client.QueryRequest, p *progress, out io.Writer) (string, error) {
 	var c *chart
-	done, err := each(ctx, client, req, p, func(columns []api.Column) (writer, error) {
+	done, err := each(ctx, service, req, p, func(columns []client.Column) (writer, error) {
 		c = &chart{columns: columns}
 		return chartRows{c}, nil
 	})
@@ -63,7 +63,7 @@ func (v *view) saveChart(ctx context.Context, sh *Shell, client *api.Client, req
 	}
 	r := v.render(done.Render)
 	if r == nil {
-		r = &api.Render{Visualization: "columnchart"}
+		r = &client.Render{Visualization: "columnchart"}
 		if len(c.columns) > 0 && c.columns[c.xColumn(r, true)].Type == "datetime" {
 			r.Visualization = "timechart"
 		}
@@ -85,7 +85,7 @@ func (c chartRows) rows(rows [][]json.RawMessage) error {
 func (chartRows) end() error { return nil }
 
 // figure draws the chart as SVG or PNG.
-func (c *chart) figure(r *api.Render, form string, out io.Writer) error {
+func (c *chart) figure(r *client.Render, form string, out io.Writer) error {
 	if len(c.rows) == 0 {
 		return errors.New("no chart: there are no rows")
 	}
@@ -279,7 +279,7 @@ func grid(vertical bool) *plotter.Grid {
 }
 
 // figureLines draws series over time or numbers.
-func (c *chart) figureLines(dc draw.Canvas, r *api.Render, y []int) error {
+func (c *chart) figureLines(dc draw.Canvas, r *client.Render, y []int) error {
 	list, times, left, ok := c.lines(r, y)
 	if !ok {
 		return c.figureBars(dc, r, y)
@@ -394,7 +394,7 @@ func stacks(list []*series) []*series {
 	return out
 }
 
-func property(r *api.Render, key, otherwise string) string {
+func property(r *client.Render, key, otherwise string) string {
 	if v := r.Properties[key]; v != "" {
 		return printable(v)
 	}
@@ -402,7 +402,7 @@ func property(r *api.Render, key, otherwise string) string {
 }
 
 // figureBars draws columns, or bars to the right.
-func (c *chart) figureBars(dc draw.Canvas, r *api.Render, y []int) error {
+func (c *chart) figureBars(dc draw.Canvas, r *client.Render, y []int) error {
 	horizontal := r.Visualization == "barchart"
 	p := newPlot()
 	var names []string
@@ -510,7 +510,7 @@ func (c *chart) figureBars(dc draw.Canvas, r *api.Render, y []int) error {
 }
 
 // figurePie draws shares of a circle, the names with numbers beside it.
-func (c *chart) figurePie(dc draw.Canvas, r *api.Render, y []int) error {
+func (c *chart) figurePie(dc draw.Canvas, r *client.Render, y []int) error {
 	list := c.barsOf(r, y[:1], y[0])
 	sum := 0.0
 	for _, b := range list {

@@ -6,7 +6,7 @@ import (
 	"io"
 	"strings"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // writer prints rows in one format.
@@ -15,7 +15,7 @@ type writer interface {
 	end() error
 }
 
-func newWriter(format string, w io.Writer, columns []api.Column, width int, color bool) writer {
+func newWriter(format string, w io.Writer, columns []client.Column, width int, color bool) writer {
 	out := bufio.NewWriterSize(w, 64<<10)
 	switch format {
 	case "csv":
@@ -52,12 +52,12 @@ func cell(raw json.RawMessage) string {
 // separated prints CSV and TSV.
 type separated struct {
 	w       *bufio.Writer
-	columns []api.Column
+	columns []client.Column
 	sep     string
 	quote   func(string) string
 }
 
-func newSeparated(w *bufio.Writer, columns []api.Column, sep string, quote func(string) string) *separated {
+func newSeparated(w *bufio.Writer, columns []client.Column, sep string, quote func(string) string) *separated {
 	s := &separated{w, columns, sep, quote}
 	names := make([]string, len(columns))
 	for i, c := range columns {
@@ -116,7 +116,7 @@ type objects struct {
 	n              int
 }
 
-func newObjects(w *bufio.Writer, columns []api.Column, open, between, after, closing, empty string) *objects {
+func newObjects(w *bufio.Writer, columns []client.Column, open, between, after, closing, empty string) *objects {
 	o := &objects{w: w, open: open, between: between, after: after, close: closing, empty: empty}
 	for i, c := range columns {
 		key, _ := json.Marshal(c.Name) // a string always has a JSON form
@@ -162,10 +162,10 @@ func (o *objects) end() error {
 // markdown prints a table for documents.
 type markdown struct {
 	w       *bufio.Writer
-	columns []api.Column
+	columns []client.Column
 }
 
-func newMarkdown(w *bufio.Writer, columns []api.Column) *markdown {
+func newMarkdown(w *bufio.Writer, columns []client.Column) *markdown {
 	m := &markdown{w, columns}
 	for _, c := range columns {
 		w.WriteString("| ")

@@ -8,10 +8,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
-var columns = []api.Column{
+var columns = []client.Column{
 	{Name: "TimeGenerated", Type: "datetime"}, {Name: "DeviceId", Type: "string"}, {Name: "Count", Type: "long"},
 	{Name: "Share", Type: "real"}, {Name: "Offered", Type: "dynamic"},
 }
@@ -23,7 +23,7 @@ const cells = `[
 ]`
 
 // printed returns what a format makes of rows, given in several pieces.
-func printed(t *testing.T, format string, columns []api.Column, rowsJSON string, width int, color bool) (string, writer) {
+func printed(t *testing.T, format string, columns []client.Column, rowsJSON string, width int, color bool) (string, writer) {
 	t.Helper()
 	var rows [][]json.RawMessage
 	if err := json.Unmarshal([]byte(rowsJSON), &rows); err != nil {
@@ -147,10 +147,10 @@ func TestTableWidth(t *testing.T) {
 
 // TestTableBlocks checks that a row with too many columns is printed as a block.
 func TestTableBlocks(t *testing.T) {
-	var wide []api.Column
+	var wide []client.Column
 	var row []string
 	for i := range 20 {
-		wide = append(wide, api.Column{Name: "Column" + strings.Repeat("x", i%5), Type: "long"})
+		wide = append(wide, client.Column{Name: "Column" + strings.Repeat("x", i%5), Type: "long"})
 		row = append(row, "1234567890")
 	}
 	wide[3].Type = "string"
@@ -174,7 +174,7 @@ func TestTableBlocks(t *testing.T) {
 // and keep to the layout.
 func TestTableStreams(t *testing.T) {
 	var out bytes.Buffer
-	w := newWriter("table", &out, []api.Column{{Name: "n", Type: "long"}, {Name: "s", Type: "string"}}, 0, false)
+	w := newWriter("table", &out, []client.Column{{Name: "n", Type: "long"}, {Name: "s", Type: "string"}}, 0, false)
 	row := []json.RawMessage{json.RawMessage("7"), json.RawMessage(`"x"`)}
 	for range sampleRows - 1 {
 		if err := w.rows([][]json.RawMessage{row}); err != nil {

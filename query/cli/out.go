@@ -17,7 +17,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // Results in files. The extension says the form; the file is replaced when the
@@ -61,7 +61,7 @@ func (v *view) extension() string {
 }
 
 // save runs a query and writes its result to the file.
-func (v *view) save(ctx context.Context, sh *Shell, client *api.Client, req api.QueryRequest, p *progress) error {
+func (v *view) save(ctx context.Context, sh *Shell, service *client.Client, req client.QueryRequest, p *progress) error {
 	f, err := create(v.out)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errWrite, err)
@@ -71,11 +71,11 @@ func (v *view) save(ctx context.Context, sh *Shell, client *api.Client, req api.
 	var what string
 	switch ext := v.extension(); ext {
 	case "svg", "png":
-		what, err = v.saveChart(ctx, sh, client, req, p, out)
+		what, err = v.saveChart(ctx, sh, service, req, p, out)
 	case "parquet", "arrow":
-		what, err = saveArrow(ctx, sh, client, req, out, ext == "parquet")
+		what, err = saveArrow(ctx, sh, service, req, out, ext == "parquet")
 	default:
-		what, err = saveText(ctx, sh, client, req, p, out, fileFormats[ext])
+		what, err = saveText(ctx, sh, service, req, p, out, fileFormats[ext])
 	}
 	if err != nil {
 		return err
@@ -94,8 +94,8 @@ func (v *view) save(ctx context.Context, sh *Shell, client *api.Client, req api.
 }
 
 // each runs a query and gives all its rows to f.
-func each(ctx context.Context, client *api.Client, req api.QueryRequest, p *progress, begin func([]api.Column) (writer, error)) (*api.Done, error) {
-	answer, err := client.Query(ctx, req, p.show)
+func each(ctx context.Context, service *client.Client, req client.QueryRequest, p *progress, begin func([]client.Column) (writer, error)) (*client.Done, error) {
+	answer, err := service.Query(ctx, req, p.show)
 	if err != nil {
 		return nil, err
 	}
@@ -122,8 +122,8 @@ func each(ctx context.Context, client *api.Client, req api.QueryRequest, p *prog
 	return answer.Done, nil
 }
 
-func saveText(ctx context.Context, sh *Shell, client *api.Client, req api.QueryRequest, p *progress, out io.Writer, format string) (string, error) {
-	done, err := each(ctx, client, req, p, func(columns []api.Column) (writer, error) {
+func saveText(ctx context.Context, sh *Shell, service *client.Client, req client.QueryRequest, p *progress, out io.Writer, format string) (string, error) {
+	done, err := each(ctx, service, req, p, func(columns []client.Column) (writer, error) {
 		return newWriter(format, out, columns, 0, false), nil
 	})
 	if err != nil {
@@ -135,8 +135,8 @@ func saveText(ctx context.Context, sh *Shell, client *api.Client, req api.QueryR
 
 // saveArrow writes record batches as they come: an Arrow file (with the footer
 // that random access needs), or Parquet.
-func saveArrow(ctx context.Context, sh *Shell, client *api.Client, req api.QueryRequest, out io.Writer, toParquet bool) (string, error) {
-	body, err := client.Arrow(ctx, req)
+func saveArrow(ctx context.Context, sh *Shell, service *client.Client, req client.QueryRequest, out io.Writer, toParquet bool) (string, error) {
+	body, err := service.Arrow(ctx, req)
 	if err != nil {
 		return "", err
 	}
@@ -165,14 +165,14 @@ func saveArrow(ctx context.Context, sh *Shell, client *api.Client, req api.Query
 		}
 		write, end = w.Write, w.Close
 	}
-	done := api.Done{}
+	done := client.Done{}
 	for in.Next() {
 		batch := in.RecordBatch()
 		if m, ok := batch.(arrow.RecordBatchWithMetadata); ok {
-			if value, _ := m.Metadata().GetValue(api.ArrowTruncated); value == "true" {
+			if value, _ := m.Metadata().GetValue(client.ArrowTruncated); value == "true" {
 				done.Truncated = true
 			}
-			if value, ok := m.Metadata().GetValue(api.ArrowNotices); ok {
+			if value, ok := m.Metadata().GetValue(client.ArrowNotices); ok {
 				done.Notices = strings.Split(value, "\n")
 			}
 		}

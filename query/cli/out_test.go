@@ -19,13 +19,13 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/google/go-cmp/cmp"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // TestOutColumnar reads back what was written, with the readers of others.
 func TestOutColumnar(t *testing.T) {
 	s := start(t)
-	client := &api.Client{URL: s.url}
+	service := &client.Client{URL: s.url}
 	const text = `datatable(S:string, L:long, R:real, T:datetime, D:timespan, Y:dynamic, B:bool, G:guid, I:int)
 [
   "pump", 12, 0.5, datetime(2026-11-22T10:00:00.1234567Z), 90m, dynamic(["1.0", 2]), true, guid(74be27de-1e4e-49d9-b579-fe0b331d3642), 7,
@@ -66,7 +66,7 @@ func TestOutColumnar(t *testing.T) {
 		t.Helper()
 		path := filepath.Join(t.TempDir(), name)
 		v := view{out: path}
-		if err := ask(t.Context(), &Shell{Out: io.Discard, Err: io.Discard}, client, api.QueryRequest{Query: text}, v); err != nil {
+		if err := ask(t.Context(), &Shell{Out: io.Discard, Err: io.Discard}, service, client.QueryRequest{Query: text}, v); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(path)
@@ -114,7 +114,7 @@ func TestOutColumnar(t *testing.T) {
 
 // TestFigures draws each kind of chart in both forms.
 func TestFigures(t *testing.T) {
-	columns := []api.Column{{Name: "T", Type: "datetime"}, {Name: "v", Type: "string"}, {Name: "n", Type: "long"}}
+	columns := []client.Column{{Name: "T", Type: "datetime"}, {Name: "v", Type: "string"}, {Name: "n", Type: "long"}}
 	var rows [][]json.RawMessage
 	err := json.Unmarshal([]byte(`[["2026-11-22T23:00:00Z","1.3",30],["2026-11-23T00:00:00Z","1.3",12345],["2026-11-23T00:00:00Z","<i>",10],
 		["2026-11-23T01:00:00Z","",null],["2026-11-23T02:00:00Z","1.3",5]]`), &rows)
@@ -127,7 +127,7 @@ func TestFigures(t *testing.T) {
 				c := &chart{columns: columns}
 				c.add(rows)
 				var b bytes.Buffer
-				if err := c.figure(&api.Render{Visualization: kind, Properties: map[string]string{"title": "a & b"}}, form, &b); err != nil {
+				if err := c.figure(&client.Render{Visualization: kind, Properties: map[string]string{"title": "a & b"}}, form, &b); err != nil {
 					t.Fatal(err)
 				}
 				if form == "png" {
@@ -158,7 +158,7 @@ func TestFigures(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]*chart{"no rows": {columns: columns}, "no numbers": {columns: columns[:2], rows: [][]json.RawMessage{rows[0][:2]}}} {
-		if err := c.figure(&api.Render{Visualization: "timechart"}, "svg", io.Discard); err == nil {
+		if err := c.figure(&client.Render{Visualization: "timechart"}, "svg", io.Discard); err == nil {
 			t.Errorf("%s: a chart", name)
 		}
 	}

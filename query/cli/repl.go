@@ -16,7 +16,7 @@ import (
 	"github.com/reeflective/readline"
 	"golang.org/x/term"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // formats of results, for commands that take one.
@@ -25,7 +25,7 @@ var formats = []string{"table", "csv", "tsv", "json", "ndjson", "markdown"}
 // prompt reads queries from the terminal until the user leaves.
 type prompt struct {
 	sh      *Shell
-	client  *api.Client
+	client  *client.Client
 	command *QueryCommand
 	view    view
 	line    *readline.Shell
@@ -52,17 +52,17 @@ func (c *QueryCommand) prompt(ctx context.Context, sh *Shell, v view) error {
 	if _, err := c.request(""); err != nil {
 		return err
 	}
-	client, err := c.client(sh)
+	service, err := c.client(sh)
 	if err != nil {
 		return err
 	}
-	p := &prompt{sh: sh, client: client, command: c, view: v}
-	p.book = &book{client: client, since: func() string {
+	p := &prompt{sh: sh, client: service, command: c, view: v}
+	p.book = &book{client: service, since: func() string {
 		since := c.Since
 		if since == "" {
 			since = "1d"
 		}
-		d, _ := api.ParseTimespan(since) // checked when it was set
+		d, _ := client.ParseTimespan(since) // checked when it was set
 		return time.Now().Add(-d).UTC().Format(time.RFC3339Nano)
 	}}
 	if err := p.book.open(ctx); err != nil {
@@ -97,7 +97,7 @@ func (c *QueryCommand) prompt(ctx context.Context, sh *Shell, v view) error {
 	} else {
 		fmt.Fprintf(sh.Err, "note: no history: %v\n", err)
 	}
-	fmt.Fprintf(sh.Err, "hubscope at %s. A query ends with ; or an empty line; Tab completes; .help tells more.\n", client.URL)
+	fmt.Fprintf(sh.Err, "hubscope at %s. A query ends with ; or an empty line; Tab completes; .help tells more.\n", service.URL)
 
 	// From here on Ctrl-C ends a query and not the program.
 	signal.Reset(os.Interrupt)
@@ -241,7 +241,7 @@ func choose(to *string, what, choice string, among ...string) error {
 
 // since sets how far back queries look.
 func (p *prompt) since(span string) error {
-	switch d, ok := api.ParseTimespan(span); {
+	switch d, ok := client.ParseTimespan(span); {
 	case span == "" && p.command.Since == "":
 		return errors.New("queries look at all times")
 	case span == "":
@@ -259,10 +259,10 @@ func (p *prompt) since(span string) error {
 
 // schema prints the tables, or the columns of one.
 func (p *prompt) schema(name string) error {
-	var columns []api.Column
+	var columns []client.Column
 	var rows [][]string
 	if name == "" {
-		columns = []api.Column{{Name: "Table", Type: "string"}, {Name: "Columns", Type: "long"}, {Name: "Description", Type: "string"}}
+		columns = []client.Column{{Name: "Table", Type: "string"}, {Name: "Columns", Type: "long"}, {Name: "Description", Type: "string"}}
 		for _, t := range p.book.tables {
 			rows = append(rows, []string{t.Name, fmt.Sprint(len(t.Columns)), t.Doc})
 		}
@@ -276,7 +276,7 @@ func (p *prompt) schema(name string) error {
 			sort.Strings(names)
 			return fmt.Errorf("no table %q; there are %s", name, strings.Join(names, ", "))
 		}
-		columns = []api.Column{{Name: "Column", Type: "string"}, {Name: "Type", Type: "string"}, {Name: "Description", Type: "string"}}
+		columns = []client.Column{{Name: "Column", Type: "string"}, {Name: "Type", Type: "string"}, {Name: "Description", Type: "string"}}
 		for _, c := range t.Columns {
 			rows = append(rows, []string{c.Name, c.Type, c.Doc})
 		}
@@ -317,7 +317,7 @@ func (p *prompt) explain(ctx context.Context, text string) error {
 // tail follows events until Ctrl-C.
 func (p *prompt) tail(ctx context.Context, text string) error {
 	t := &tailer{sh: p.sh, client: p.client, format: "auto", width: p.sh.Width}
-	return t.run(ctx, api.TailRequest{Query: text})
+	return t.run(ctx, client.TailRequest{Query: text})
 }
 
 // completions offers what can stand at the cursor.

@@ -14,7 +14,7 @@ import (
 	driver "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/google/go-cmp/cmp"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // screen is a terminal with a program in it.
@@ -304,7 +304,7 @@ func TestHighlight(t *testing.T) {
 // TestSuggest: what is offered at the end of a text.
 func TestSuggest(t *testing.T) {
 	s := start(t)
-	b := &book{client: &api.Client{URL: s.url}, since: func() string { return "" }}
+	b := &book{client: &client.Client{URL: s.url}, since: func() string { return "" }}
 	if err := b.open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

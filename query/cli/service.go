@@ -11,7 +11,7 @@ import (
 	"os"
 	"strings"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // Exit codes of the commands, also in their help.
@@ -50,8 +50,8 @@ type Service struct {
 }
 
 // client returns a client of the service.
-func (s *Service) client(sh *Shell) (*api.Client, error) {
-	c := &api.Client{URL: s.URL, Token: s.Token}
+func (s *Service) client(sh *Shell) (*client.Client, error) {
+	c := &client.Client{URL: s.URL, Token: s.Token}
 	if c.URL == "" {
 		found, token, err := sh.Find()
 		if err != nil {
@@ -126,9 +126,9 @@ func reason(err error) error {
 var errWrite = errors.New("write the result")
 
 // queryFault says whether an error is the query's own and not the service's.
-func queryFault(e *api.Error) bool {
+func queryFault(e *client.Error) bool {
 	switch e.Code {
-	case "Timeout", "MemoryLimit", "ReadLimit", "RuntimeError", "Canceled", api.CodeBadRequest, api.CodeTooLarge:
+	case "Timeout", "MemoryLimit", "ReadLimit", "RuntimeError", "Canceled", client.CodeBadRequest, client.CodeTooLarge:
 		return true
 	}
 	// SYN, SEM and UNS with four digits: errors with a place in the text.
@@ -138,7 +138,7 @@ func queryFault(e *api.Error) bool {
 // report says on standard error why a request of the query text failed, and
 // returns the error to exit with.
 func report(ctx context.Context, sh *Shell, text string, err error) error {
-	var wrong api.Errors
+	var wrong client.Errors
 	switch {
 	case err == nil:
 		return nil
@@ -163,7 +163,7 @@ func report(ctx context.Context, sh *Shell, text string, err error) error {
 
 // renderErrors shows errors of a query with carets. In colour the word error is
 // red and what is under the carets bold.
-func renderErrors(errs api.Errors, text string, color bool) string {
+func renderErrors(errs client.Errors, text string, color bool) string {
 	s := errs.Render(text)
 	if !color {
 		return s

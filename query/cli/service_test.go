@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // TestServiceElsewhere: a service behind TLS that wants a token.
@@ -61,10 +61,10 @@ func TestServiceElsewhere(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var client *api.Client
-			client, err := tt.service.client(sh)
+			var service *client.Client
+			service, err := tt.service.client(sh)
 			if err == nil {
-				_, err = client.Schema(t.Context())
+				_, err = service.Schema(t.Context())
 				err = report(t.Context(), sh, "", err)
 			}
 			var exit *exitError

@@ -8,7 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // table prints aligned columns. The first rows decide how wide a column is;
@@ -16,7 +16,7 @@ import (
 // more memory than the sample.
 type table struct {
 	w       *bufio.Writer
-	columns []api.Column
+	columns []client.Column
 	limit   int // width of the terminal, 0 for none
 	color   bool
 
@@ -37,7 +37,7 @@ const (
 	mark       = "…"
 )
 
-func newTable(w *bufio.Writer, columns []api.Column, limit int, color bool) *table {
+func newTable(w *bufio.Writer, columns []client.Column, limit int, color bool) *table {
 	return &table{w: w, columns: columns, limit: limit, color: color}
 }
 
@@ -330,7 +330,7 @@ func runeWidth(r rune) int {
 }
 
 // printTexts prints a table of texts.
-func printTexts(sh *Shell, columns []api.Column, rows [][]string) error {
+func printTexts(sh *Shell, columns []client.Column, rows [][]string) error {
 	w := newWriter("table", sh.Out, columns, sh.Width, sh.Color)
 	cells := make([][]json.RawMessage, len(rows))
 	for i, r := range rows {

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // TailCommand is "hubscope tail".
@@ -48,20 +48,20 @@ func (c *TailCommand) Run(ctx context.Context, sh *Shell) error {
 	if err != nil {
 		return err
 	}
-	req := api.TailRequest{Query: text, Since: c.Since}
+	req := client.TailRequest{Query: text, Since: c.Since}
 	if req.Parameters, err = parameters(c.Param); err != nil {
 		return err
 	}
 	if c.Since != "" {
-		if d, ok := api.ParseTimespan(c.Since); !ok || d <= 0 {
+		if d, ok := client.ParseTimespan(c.Since); !ok || d <= 0 {
 			return usage("--since %q is no timespan such as 30s, 5m or 1h", c.Since)
 		}
 	}
-	client, err := c.client(sh)
+	service, err := c.client(sh)
 	if err != nil {
 		return err
 	}
-	t := &tailer{sh: sh, client: client, format: c.Format, width: c.Width, left: c.Count}
+	t := &tailer{sh: sh, client: service, format: c.Format, width: c.Width, left: c.Count}
 	if t.width == 0 {
 		t.width = sh.Width
 	}
@@ -71,13 +71,13 @@ func (c *TailCommand) Run(ctx context.Context, sh *Shell) error {
 // tailer prints a tail, across connections.
 type tailer struct {
 	sh     *Shell
-	client *api.Client
+	client *client.Client
 	format string
 	width  int
 	left   int // rows still wanted, 0 for no end
 
 	out     tailWriter
-	columns []api.Column
+	columns []client.Column
 	lost    bool
 }
 
@@ -95,12 +95,12 @@ const (
 // errEnough ends a tail that has shown as many rows as were wanted.
 var errEnough = errors.New("enough")
 
-func (t *tailer) run(ctx context.Context, req api.TailRequest) error {
+func (t *tailer) run(ctx context.Context, req client.TailRequest) error {
 	wait := firstRetry
 	for {
 		begun := t.out != nil
 		cause := t.follow(ctx, &req, func() { wait = firstRetry })
-		var wrong api.Errors
+		var wrong client.Errors
 		switch {
 		case ctx.Err() != nil, errors.Is(cause, errEnough):
 			return nil
@@ -125,7 +125,7 @@ func (t *tailer) run(ctx context.Context, req api.TailRequest) error {
 }
 
 // follow prints events until the connection ends. req gets the place to go on from.
-func (t *tailer) follow(ctx context.Context, req *api.TailRequest, alive func()) error {
+func (t *tailer) follow(ctx context.Context, req *client.TailRequest, alive func()) error {
 	tail, err := t.client.Tail(ctx, *req)
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (t *tailer) follow(ctx context.Context, req *api.TailRequest, alive func())
 		case e == nil:
 			continue
 		case e.Error != nil:
-			return api.Errors{e.Error}
+			return client.Errors{e.Error}
 		case e.Columns != nil:
 			alive()
 			if t.lost {
@@ -181,7 +181,7 @@ func (t *tailer) note(format string, args ...any) {
 }
 
 // begin makes the writer for these columns.
-func (t *tailer) begin(ctx context.Context, e *api.TailEvent) error {
+func (t *tailer) begin(ctx context.Context, e *client.TailEvent) error {
 	t.columns = e.Columns
 	format := t.format
 	if format == "auto" {

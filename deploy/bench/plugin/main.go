@@ -34,6 +34,7 @@ import (
 	"hubscope/query"
 	"hubscope/query/api"
 	"hubscope/query/clickhouse"
+	"hubscope/query/client"
 )
 
 func main() {
@@ -190,7 +191,7 @@ func (b *bench) throughPlugin(ctx context.Context, c panel) (backend.DataRespons
 
 // straight asks the service, and reads all of the answer.
 func (b *bench) straight(ctx context.Context, query string) error {
-	body, err := json.Marshal(api.QueryRequest{Query: query, Start: b.from.UTC().Format(time.RFC3339), End: b.to.UTC().Format(time.RFC3339), MaxRows: rowLimit})
+	body, err := json.Marshal(client.QueryRequest{Query: query, Start: b.from.UTC().Format(time.RFC3339), End: b.to.UTC().Format(time.RFC3339), MaxRows: rowLimit})
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend/instancemgmt"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/log"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // PluginID is the id of the plugin, as in plugin.json.
@@ -38,7 +38,7 @@ const PluginID = "hubscope-connections-datasource"
 type Datasource struct {
 	// client asks the query service. Requests carry the credentials that
 	// authorize put into their context.
-	client   *api.Client
+	client   *client.Client
 	settings Settings
 	uid      string
 	logger   log.Logger
@@ -56,15 +56,15 @@ type Datasource struct {
 // and not as the answer of "Save & test".
 func New(ctx context.Context, s backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
 	d := &Datasource{uid: s.UID, cache: newCache(), disposed: make(chan struct{}), logger: log.DefaultLogger.With("datasource", s.UID)}
-	var client *http.Client
+	var connection *http.Client
 	if d.settings, d.invalid = ReadSettings(s); d.invalid == nil {
-		client, d.invalid = newClient(ctx, s, d.settings)
+		connection, d.invalid = newClient(ctx, s, d.settings)
 	}
 	if d.invalid != nil {
 		d.invalid = backend.DownstreamError(d.invalid)
-		client = &http.Client{Transport: httpclient.RoundTripperFunc(func(*http.Request) (*http.Response, error) { return nil, d.invalid })}
+		connection = &http.Client{Transport: httpclient.RoundTripperFunc(func(*http.Request) (*http.Response, error) { return nil, d.invalid })}
 	}
-	d.client = &api.Client{URL: d.settings.URL, HTTP: client}
+	d.client = &client.Client{URL: d.settings.URL, HTTP: connection}
 	return d, nil
 }
 

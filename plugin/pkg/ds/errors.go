@@ -10,7 +10,7 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // Errors of queries. Downstream is what the user, the service or the network can
@@ -54,8 +54,8 @@ func (d *Datasource) failed(ctx context.Context, err error, x *Expanded) backend
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return downstream(statusClientClosed, "the query was cancelled")
 	}
-	var status *api.StatusError
-	var said api.Errors
+	var status *client.StatusError
+	var said client.Errors
 	coded := errors.As(err, &status)
 	if errors.As(err, &said) && !(coded && aboutService(status.Code)) {
 		code := statusOf(said[0].Code)
@@ -113,9 +113,9 @@ func statusOf(code string) int {
 		return http.StatusServiceUnavailable
 	case "Internal":
 		return http.StatusInternalServerError
-	case api.CodeThrottled:
+	case client.CodeThrottled:
 		return http.StatusTooManyRequests
-	case api.CodeUnauthorized:
+	case client.CodeUnauthorized:
 		return http.StatusUnauthorized
 	}
 	return http.StatusBadRequest
@@ -127,7 +127,7 @@ const maxTold = 3
 // message writes errors as a panel shows them, a line each:
 //
 //	line 2, column 9: no column "TlsVersoin" in Connections. Did you mean TlsVersion? (SEM0100)
-func message(errs api.Errors) string {
+func message(errs client.Errors) string {
 	var lines []string
 	for i, e := range errs {
 		if i == maxTold {

@@ -16,7 +16,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 	"golang.org/x/tools/txtar"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 var update = flag.Bool("update", false, "rewrite what is computed in testdata")
@@ -64,7 +64,7 @@ func TestFrames(t *testing.T) {
 // framesOf writes the frames of an answer, or the error that says why there are none.
 func framesOf(t *testing.T, words []string, answer []byte) string {
 	t.Helper()
-	var body api.QueryResponse
+	var body client.QueryResponse
 	if err := json.Unmarshal(answer, &body); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func printFrames(t *testing.T, frames data.Frames) string {
 // TestManySeries: a panel gets the largest series, an alert rule all or an error.
 func TestManySeries(t *testing.T) {
 	answer := func(n int) *result {
-		r := newResult([]api.Column{{Name: "TimeGenerated", Type: "datetime"}, {Name: "DeviceId", Type: "string"}, {Name: "n", Type: "long"}})
+		r := newResult([]client.Column{{Name: "TimeGenerated", Type: "datetime"}, {Name: "DeviceId", Type: "string"}, {Name: "n", Type: "long"}})
 		for i := range n {
 			row := []json.RawMessage{json.RawMessage(`"2026-11-21T06:00:00.0000000Z"`), json.RawMessage(fmt.Sprintf(`"d%05d"`, i)), json.RawMessage(fmt.Sprint(i))}
 			if err := r.add([][]json.RawMessage{row}); err != nil {
@@ -168,7 +168,7 @@ func TestManySeries(t *testing.T) {
 
 // TestLogIDs: the id of a row does not depend on the rows around it.
 func TestLogIDs(t *testing.T) {
-	columns := []api.Column{{Name: "TimeGenerated", Type: "datetime"}, {Name: "a", Type: "string"}, {Name: "b", Type: "string"}}
+	columns := []client.Column{{Name: "TimeGenerated", Type: "datetime"}, {Name: "a", Type: "string"}, {Name: "b", Type: "string"}}
 	row := func(cells ...string) []json.RawMessage {
 		list := []json.RawMessage{json.RawMessage(`"2026-11-21T06:00:00.0000000Z"`)}
 		for _, c := range cells {
@@ -201,9 +201,9 @@ func TestLogIDs(t *testing.T) {
 // TestFieldsKeepTypes: the fields of a column have the same type whatever its
 // rows, so that neither a refresh nor a stream changes its schema.
 func TestFieldsKeepTypes(t *testing.T) {
-	columns := []api.Column{}
+	columns := []client.Column{}
 	for _, typ := range []string{"bool", "int", "long", "real", "decimal", "datetime", "timespan", "string", "guid", "dynamic"} {
-		columns = append(columns, api.Column{Name: typ, Type: typ})
+		columns = append(columns, client.Column{Name: typ, Type: typ})
 	}
 	empty := newResult(columns).table("")
 	r := newResult(columns)
@@ -227,11 +227,11 @@ func TestBrokenAnswers(t *testing.T) {
 	for _, tt := range []struct{ typ, cell string }{
 		{"long", `"x"`}, {"long", `1.5`}, {"real", `{}`}, {"datetime", `"yesterday"`}, {"datetime", `5`}, {"timespan", `"x"`}, {"string", `5`}, {"string", `{`}, {"guid", `[]`},
 	} {
-		if err := newResult([]api.Column{{Name: "c", Type: tt.typ}}).add([][]json.RawMessage{{json.RawMessage(tt.cell)}}); err == nil {
+		if err := newResult([]client.Column{{Name: "c", Type: tt.typ}}).add([][]json.RawMessage{{json.RawMessage(tt.cell)}}); err == nil {
 			t.Errorf("%s took %s", tt.typ, tt.cell)
 		}
 	}
-	if err := newResult([]api.Column{{Name: "c", Type: "long"}}).add([][]json.RawMessage{{}}); err == nil {
+	if err := newResult([]client.Column{{Name: "c", Type: "long"}}).add([][]json.RawMessage{{}}); err == nil {
 		t.Error("a row without cells is no error")
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // healthTimeout bounds a health check: a person waits for it.
@@ -104,7 +104,7 @@ func (d *Datasource) healthTrouble(ctx context.Context, err error) error {
 	if t := d.diagnose(ctx, err); t != nil {
 		return t
 	}
-	var wrong api.Errors
+	var wrong client.Errors
 	if errors.As(err, &wrong) && len(wrong) > 0 {
 		return &trouble{"query", "the query service at " + d.client.URL + " cannot answer a simple query: " + wrong[0].Message,
 			"Is it a hubscope service with the table Connections? Its log tells more"}
@@ -114,7 +114,7 @@ func (d *Datasource) healthTrouble(ctx context.Context, err error) error {
 
 // newestEvent runs a query for one time; it is zero for none.
 func (d *Datasource) newestEvent(ctx context.Context, text string) (time.Time, error) {
-	a, err := d.client.Query(ctx, api.QueryRequest{Query: text, TimeoutSeconds: healthTimeout.Seconds(), MaxRows: 1}, nil)
+	a, err := d.client.Query(ctx, client.QueryRequest{Query: text, TimeoutSeconds: healthTimeout.Seconds(), MaxRows: 1}, nil)
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // Settings are the settings of a data source that are ours. Those of HTTP (basic
@@ -111,7 +111,7 @@ func ReadSettings(s backend.DataSourceInstanceSettings) (Settings, error) {
 		settings.Cache = time.Duration(n * float64(time.Second))
 	}
 	if raw.TimeInterval != "" {
-		d, ok := api.ParseTimespan(raw.TimeInterval)
+		d, ok := client.ParseTimespan(raw.TimeInterval)
 		if !ok || d <= 0 {
 			return settings, fmt.Errorf("timeInterval is no length of time such as 30s, 1m or 1h: %q", raw.TimeInterval)
 		}

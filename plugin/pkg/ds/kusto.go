@@ -1,7 +1,7 @@
 package ds
 
 import (
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // A schema as `.show schema as json` of Kusto prints it and as
@@ -52,7 +52,7 @@ var dotnet = map[string]string{
 
 // kustoSchema makes the editor's schema of the service's: with the macros as
 // functions, so that the editor offers them and does not mark them.
-func kustoSchema(s *api.SchemaResponse) showSchema {
+func kustoSchema(s *client.SchemaResponse) showSchema {
 	db := showDatabase{
 		Name: s.Database, MajorVersion: 1, DatabaseAccessMode: "ReadOnly",
 		Tables: map[string]showTable{}, Functions: macroFunctions(),

@@ -12,7 +12,7 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 	"hubscope/query/kql"
 )
 
@@ -88,10 +88,10 @@ func wrong(code, hint, format string, args ...any) error {
 // Expand replaces the macros and variables of a query. interval and
 // maxDataPoints are what Grafana suggests for the panel; fromAlert says that an
 // alert rule asks, which has no panel and no variables. The error is an
-// api.Errors with places in the query as it was typed.
+// client.Errors with places in the query as it was typed.
 func Expand(m Model, r backend.TimeRange, interval time.Duration, maxDataPoints int64, fromAlert bool) (Expanded, error) {
 	if r.To.Before(r.From) {
-		return Expanded{}, api.Errors{{Code: CodeMacro, Message: "the time range ends before it begins"}}
+		return Expanded{}, client.Errors{{Code: CodeMacro, Message: "the time range ends before it begins"}}
 	}
 	return expand(m, r.From.UTC(), r.To.UTC(), binWidth(r.To.Sub(r.From), interval, maxDataPoints, fromAlert), fromAlert)
 }
@@ -103,7 +103,7 @@ func expand(m Model, start, end time.Time, interval time.Duration, fromAlert boo
 		Expanded: Expanded{Start: start, End: end, Interval: interval, original: m.Query},
 	}
 	if len(m.Query) > kql.MaxText {
-		return e.Expanded, api.Errors{{Code: kql.CodeDepth, Message: fmt.Sprintf("the query is longer than %d MiB", kql.MaxText>>20)}}
+		return e.Expanded, client.Errors{{Code: kql.CodeDepth, Message: fmt.Sprintf("the query is longer than %d MiB", kql.MaxText>>20)}}
 	}
 	e.tokens = kql.Tokens(m.Query)
 	if err := e.filter(m.AdHocFilters); err != nil {
@@ -125,7 +125,7 @@ type expander struct {
 	variables map[string]Variable
 	fromAlert bool
 	out       strings.Builder
-	errs      api.Errors
+	errs      client.Errors
 
 	filters []filterPredicate
 	tables  []string // that filters fit
@@ -140,7 +140,7 @@ func (e *expander) fail(start, end int, err error) {
 		return
 	}
 	line, column := kql.Position(e.text, start)
-	wire := &api.Error{Code: CodeMacro, Message: err.Error(), Line: line, Column: column, Length: max(utf8.RuneCountInString(e.text[start:end]), 1)}
+	wire := &client.Error{Code: CodeMacro, Message: err.Error(), Line: line, Column: column, Length: max(utf8.RuneCountInString(e.text[start:end]), 1)}
 	if m, ok := err.(*mistake); ok { //nolint:errorlint // made here, never wrapped
 		wire.Code, wire.Hint = m.code, m.hint
 	}
@@ -556,7 +556,7 @@ func (e *expander) contains(args [][2]int, start, stop int) {
 }
 
 // Original returns where a place of the expanded text stands in the query as it
-// was typed. Line, column and length are those of api.Error; without a place
+// was typed. Line, column and length are those of client.Error; without a place
 // they are 0.
 func (x *Expanded) Original(line, column, length int) (int, int, int) {
 	if line == 0 {
@@ -629,13 +629,13 @@ var eventTables = []string{"Connections", "AzureDiagnostics", "QueryLog", "Audit
 
 // Errors returns the service's errors with their places in the query as it was
 // typed.
-func (x *Expanded) Errors(errs api.Errors) api.Errors {
-	list := make(api.Errors, 0, len(errs))
+func (x *Expanded) Errors(errs client.Errors) client.Errors {
+	list := make(client.Errors, 0, len(errs))
 	for _, e := range errs {
 		moved := *e
 		moved.Line, moved.Column, moved.Length = x.Original(e.Line, e.Column, e.Length)
 		// A macro that names its argument twice would be told of twice.
-		if !slices.ContainsFunc(list, func(e *api.Error) bool { return *e == moved }) {
+		if !slices.ContainsFunc(list, func(e *client.Error) bool { return *e == moved }) {
 			list = append(list, &moved)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 
 	"hubscope/query"
-	"hubscope/query/api"
+	"hubscope/query/client"
 	"hubscope/query/kql"
 )
 
@@ -126,7 +126,7 @@ func TestExpandMistakes(t *testing.T) {
 				variables = nil
 			}
 			_, err := Expand(Model{Query: tt.text, Variables: variables}, morning, time.Minute, 1000, tt.alert)
-			var errs api.Errors
+			var errs client.Errors
 			if !errors.As(err, &errs) || len(errs) != 1 {
 				t.Fatalf("%v", err)
 			}
@@ -455,7 +455,7 @@ func FuzzExpand(f *testing.F) {
 		}
 		m := Model{Query: text, Variables: map[string]Variable{"v": {Values: Values{"a", "b"}}}, AdHocFilters: []Filter{{Key: "Hub", Operator: "=", Value: "x"}}}
 		x, err := Expand(m, morning, time.Minute, 1000, false)
-		var errs api.Errors
+		var errs client.Errors
 		if err != nil && (!errors.As(err, &errs) || len(errs) == 0) {
 			t.Fatalf("%v", err)
 		}

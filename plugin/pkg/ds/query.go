@@ -16,7 +16,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // maxConcurrentQueries bounds the queries of one request that run at once. The
@@ -158,7 +158,7 @@ func (d *Datasource) plan(m Model, q backend.DataQuery, from origin) (*Expanded,
 }
 
 // request is what the service is asked for.
-func (d *Datasource) request(m Model, x *Expanded) (api.QueryRequest, []data.Notice) {
+func (d *Datasource) request(m Model, x *Expanded) (client.QueryRequest, []data.Notice) {
 	limit := m.RowLimit
 	var notices []data.Notice
 	if limit <= 0 {
@@ -171,17 +171,17 @@ func (d *Datasource) request(m Model, x *Expanded) (api.QueryRequest, []data.Not
 		notices = append(notices, info("the row limit of the query, %d, is above that of the data source, which is %d", limit, d.settings.MaxRowLimit))
 		limit = d.settings.MaxRowLimit
 	}
-	return api.QueryRequest{
+	return client.QueryRequest{
 		Query: x.Text, Start: formatTime(x.Start), End: formatTime(x.End), MaxRows: limit,
 		TimeoutSeconds: d.settings.Timeout.Seconds(), Explain: true,
 	}, notices
 }
 
 // cacheKey names a request and who makes it.
-func (d *Datasource) cacheKey(ctx context.Context, req api.QueryRequest) string {
+func (d *Datasource) cacheKey(ctx context.Context, req client.QueryRequest) string {
 	b, err := json.Marshal(struct {
 		Scope string
-		api.QueryRequest
+		client.QueryRequest
 	}{d.cacheScope(ctx), req})
 	if err != nil {
 		panic("encode " + err.Error()) // of texts and numbers
@@ -191,7 +191,7 @@ func (d *Datasource) cacheKey(ctx context.Context, req api.QueryRequest) string 
 }
 
 // run asks the service and reads the whole answer.
-func (d *Datasource) run(ctx context.Context, req api.QueryRequest) (*result, error) {
+func (d *Datasource) run(ctx context.Context, req client.QueryRequest) (*result, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.settings.Timeout+timeoutMargin)
 	defer cancel()
 	answer, err := d.client.Query(ctx, req, nil)

@@ -17,7 +17,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/resource/httpadapter"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // Resources are what the editors ask for, below
@@ -87,40 +87,40 @@ func (d *Datasource) answerResource(w http.ResponseWriter, r *http.Request, head
 			continue
 		case res.method != r.Method:
 			w.Header().Set("Allow", res.method)
-			return &resourceFailure{http.StatusMethodNotAllowed, api.Error{Code: api.CodeMethod, Message: res.path + " takes " + res.method}}
+			return &resourceFailure{http.StatusMethodNotAllowed, client.Error{Code: client.CodeMethod, Message: res.path + " takes " + res.method}}
 		case res.system:
 			return res.answer(d, w, r.WithContext(d.authorizeSystem(r.Context(), headers)))
 		}
 		return res.answer(d, w, r.WithContext(d.authorize(r.Context(), headers)))
 	}
-	return &resourceFailure{http.StatusNotFound, api.Error{Code: api.CodeNotFound, Message: "there is no resource " + cut(r.URL.Path, 60), Hint: "there are " + strings.Join(paths, ", ")}}
+	return &resourceFailure{http.StatusNotFound, client.Error{Code: client.CodeNotFound, Message: "there is no resource " + cut(r.URL.Path, 60), Hint: "there are " + strings.Join(paths, ", ")}}
 }
 
 // resourceFailure is an error of a resource call with its status.
 type resourceFailure struct {
 	status int
-	body   api.Error
+	body   client.Error
 }
 
 // Error returns the message.
 func (e *resourceFailure) Error() string { return e.body.Message }
 
 func badResource(format string, args ...any) error {
-	return &resourceFailure{http.StatusBadRequest, api.Error{Code: api.CodeBadRequest, Message: fmt.Sprintf(format, args...)}}
+	return &resourceFailure{http.StatusBadRequest, client.Error{Code: client.CodeBadRequest, Message: fmt.Sprintf(format, args...)}}
 }
 
 // resourceError answers with an error.
 func (d *Datasource) resourceError(w http.ResponseWriter, r *http.Request, err error) {
-	status, body := http.StatusInternalServerError, api.ErrorResponse{}
+	status, body := http.StatusInternalServerError, client.ErrorResponse{}
 	var failure *resourceFailure
-	var wrong api.Errors
-	var answered *api.StatusError
+	var wrong client.Errors
+	var answered *client.StatusError
 	t := d.diagnose(r.Context(), err)
 	switch {
 	case errors.As(err, &failure):
 		status, body.Error = failure.status, &failure.body
 	case t != nil:
-		body.Error = &api.Error{Code: t.category, Message: t.message, Hint: t.hint}
+		body.Error = &client.Error{Code: t.category, Message: t.message, Hint: t.hint}
 		switch {
 		case t.category == "settings" || t.category == "identity" || t.category == "unauthorized":
 			// Not 401: to the browser that is the end of the session with Grafana.
@@ -141,10 +141,10 @@ func (d *Datasource) resourceError(w http.ResponseWriter, r *http.Request, err e
 			status = answered.Code
 		}
 	case backend.IsDownstreamError(err):
-		status, body.Error = http.StatusBadRequest, &api.Error{Code: api.CodeBadRequest, Message: err.Error()}
+		status, body.Error = http.StatusBadRequest, &client.Error{Code: client.CodeBadRequest, Message: err.Error()}
 	default:
 		d.logger.Error("resource", "path", r.URL.Path, "err", err)
-		body.Error = &api.Error{Code: api.CodeInternal, Message: "the data source has failed", Hint: "Grafana's log tells more"}
+		body.Error = &client.Error{Code: client.CodeInternal, Message: "the data source has failed", Hint: "Grafana's log tells more"}
 	}
 	if status < 400 || status > 599 {
 		status = http.StatusBadGateway
@@ -189,10 +189,10 @@ func (d *Datasource) document(ctx context.Context, path, etag string) (body []by
 	}
 	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	if res.StatusCode != http.StatusOK || media != "application/json" || !json.Valid(body) {
-		failed := &api.StatusError{URL: d.client.URL, Code: res.StatusCode, Status: res.Status}
-		var e api.ErrorResponse
+		failed := &client.StatusError{URL: d.client.URL, Code: res.StatusCode, Status: res.Status}
+		var e client.ErrorResponse
 		if res.StatusCode >= 400 && json.Unmarshal(body, &e) == nil && e.Error != nil {
-			failed.Errors = api.Errors{e.Error}
+			failed.Errors = client.Errors{e.Error}
 		} else if res.StatusCode < 400 {
 			failed.Status = "an answer of type " + media
 		}
@@ -288,7 +288,7 @@ func (d *Datasource) expandBody(r *http.Request) (_ Expanded, live bool, err err
 		return Expanded{}, false, fmt.Errorf("read the request: %w", err)
 	}
 	if len(b) > maxResourceBody {
-		return Expanded{}, false, &resourceFailure{http.StatusRequestEntityTooLarge, api.Error{Code: api.CodeTooLarge, Message: fmt.Sprintf("the request is larger than %d MiB", maxResourceBody>>20)}}
+		return Expanded{}, false, &resourceFailure{http.StatusRequestEntityTooLarge, client.Error{Code: client.CodeTooLarge, Message: fmt.Sprintf("the request is larger than %d MiB", maxResourceBody>>20)}}
 	}
 	var body queryBody
 	if err := json.Unmarshal(b, &body); err != nil {
@@ -314,25 +314,25 @@ func (d *Datasource) expandBody(r *http.Request) (_ Expanded, live bool, err err
 }
 
 // request is an expanded query as the service takes it.
-func (x *Expanded) request() api.QueryRequest {
-	return api.QueryRequest{Query: x.Text, Start: formatTime(x.Start), End: formatTime(x.End)}
+func (x *Expanded) request() client.QueryRequest {
+	return client.QueryRequest{Query: x.Text, Start: formatTime(x.Start), End: formatTime(x.End)}
 }
 
 // validation is the answer of /validate.
 type validation struct {
-	Valid   bool         `json:"valid"`
-	Errors  api.Errors   `json:"errors"`
-	Columns []api.Column `json:"columns"`
-	Tables  []string     `json:"tables"`
-	KQL     string       `json:"kql,omitempty"` // as it goes to the service
+	Valid   bool            `json:"valid"`
+	Errors  client.Errors   `json:"errors"`
+	Columns []client.Column `json:"columns"`
+	Tables  []string        `json:"tables"`
+	KQL     string          `json:"kql,omitempty"` // as it goes to the service
 }
 
 // validate checks a query. Mistakes in it are an answer and no error.
 func (d *Datasource) validate(w http.ResponseWriter, r *http.Request) error {
-	answer := validation{Errors: api.Errors{}, Columns: []api.Column{}, Tables: []string{}}
+	answer := validation{Errors: client.Errors{}, Columns: []client.Column{}, Tables: []string{}}
 	x, live, err := d.expandBody(r)
 	var failure *resourceFailure
-	var wrong api.Errors
+	var wrong client.Errors
 	switch {
 	case errors.As(err, &failure):
 		return err
@@ -341,7 +341,7 @@ func (d *Datasource) validate(w http.ResponseWriter, r *http.Request) error {
 		writeResource(w, http.StatusOK, answer)
 		return nil
 	case err != nil && backend.IsDownstreamError(err): // of the model
-		answer.Errors = api.Errors{{Code: api.CodeBadRequest, Message: err.Error()}}
+		answer.Errors = client.Errors{{Code: client.CodeBadRequest, Message: err.Error()}}
 		writeResource(w, http.StatusOK, answer)
 		return nil
 	case err != nil:
@@ -358,7 +358,7 @@ func (d *Datasource) validate(w http.ResponseWriter, r *http.Request) error {
 		var no refused
 		switch _, err := d.checkTail(r.Context(), &x); {
 		case errors.As(err, &no):
-			answer.Valid, answer.Errors = false, api.Errors{{Code: api.CodeBadRequest, Message: no.Error()}}
+			answer.Valid, answer.Errors = false, client.Errors{{Code: client.CodeBadRequest, Message: no.Error()}}
 		case errors.As(err, &wrong) && d.diagnose(r.Context(), err) == nil:
 			answer.Valid, answer.Errors = false, wrong
 		case err != nil:
@@ -371,14 +371,14 @@ func (d *Datasource) validate(w http.ResponseWriter, r *http.Request) error {
 
 // explanation is the answer of /explain.
 type explanation struct {
-	KQL           string       `json:"kql"`
-	SQL           string       `json:"sql"`
-	Tables        []string     `json:"tables"`
-	Rollup        string       `json:"rollup"`
-	RollupWhyNot  string       `json:"rollupWhyNot"`
-	Notices       []string     `json:"notices"`
-	EstimatedRows int64        `json:"estimatedRows"`
-	Columns       []api.Column `json:"columns"`
+	KQL           string          `json:"kql"`
+	SQL           string          `json:"sql"`
+	Tables        []string        `json:"tables"`
+	Rollup        string          `json:"rollup"`
+	RollupWhyNot  string          `json:"rollupWhyNot"`
+	Notices       []string        `json:"notices"`
+	EstimatedRows int64           `json:"estimatedRows"`
+	Columns       []client.Column `json:"columns"`
 }
 
 // explain says how a query would run.
@@ -389,7 +389,7 @@ func (d *Datasource) explain(w http.ResponseWriter, r *http.Request) error {
 	}
 	e, err := d.client.Explain(r.Context(), x.request())
 	if err != nil {
-		var answered *api.StatusError
+		var answered *client.StatusError
 		if errors.As(err, &answered) {
 			answered.Errors = x.Errors(answered.Errors)
 		}
@@ -397,7 +397,7 @@ func (d *Datasource) explain(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeResource(w, http.StatusOK, explanation{
 		KQL: x.Text, SQL: e.SQL, Tables: append([]string{}, e.Tables...), Rollup: e.Rollup, RollupWhyNot: e.RollupWhyNot,
-		Notices: append([]string{}, e.Notices...), EstimatedRows: e.EstimatedRows, Columns: append([]api.Column{}, e.Columns...),
+		Notices: append([]string{}, e.Notices...), EstimatedRows: e.EstimatedRows, Columns: append([]client.Column{}, e.Columns...),
 	})
 	return nil
 }
@@ -409,9 +409,9 @@ func (d *Datasource) kustoSchema(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var schema api.SchemaResponse
+	var schema client.SchemaResponse
 	if err := json.Unmarshal(body, &schema); err != nil || schema.Tables == nil {
-		return &api.StatusError{URL: d.client.URL, Code: http.StatusOK, Status: "a schema without tables"}
+		return &client.StatusError{URL: d.client.URL, Code: http.StatusOK, Status: "a schema without tables"}
 	}
 	b, err := json.Marshal(kustoSchema(&schema))
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 	"hubscope/query/kql"
 )
 
@@ -22,11 +22,11 @@ type result struct {
 	columns   []*column
 	rows      int
 	bytes     int64 // roughly, in memory
-	stats     api.Stats
+	stats     client.Stats
 	truncated bool
 	notices   []string
-	render    *api.Render
-	explained api.Explained
+	render    *client.Render
+	explained client.Explained
 }
 
 // bounded says whether the range limited what the query read: some tables have no
@@ -51,7 +51,7 @@ type column struct {
 	beyond int // datetimes that no frame can hold
 }
 
-func newResult(columns []api.Column) *result {
+func newResult(columns []client.Column) *result {
 	r := &result{columns: make([]*column, len(columns))}
 	for i, c := range columns {
 		r.columns[i] = &column{name: c.Name, typ: c.Type}

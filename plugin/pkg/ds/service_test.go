@@ -28,6 +28,7 @@ import (
 	"hubscope/query"
 	"hubscope/query/api"
 	"hubscope/query/clickhouse"
+	"hubscope/query/client"
 )
 
 // These tests ask a real query service on the real engine. The rest of this
@@ -686,7 +687,7 @@ func TestQueryDataDownstream(t *testing.T) {
 func TestQueryDataTimeout(t *testing.T) {
 	limits := make(chan float64, 1)
 	url := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var body api.QueryRequest
+		var body client.QueryRequest
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 			t.Error(err)
 		}

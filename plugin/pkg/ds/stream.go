@@ -20,7 +20,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // Live tails: channels ds/UID/tail/HASH of Grafana Live. The query travels as the
@@ -143,7 +143,7 @@ func (d *Datasource) tailContext(ctx context.Context) context.Context {
 func (d *Datasource) checkTail(ctx context.Context, x *Expanded) (*data.Frame, error) {
 	ctx, cancel := context.WithTimeout(d.tailContext(ctx), d.settings.Timeout)
 	defer cancel()
-	tail, err := d.client.Tail(ctx, api.TailRequest{Query: x.Text})
+	tail, err := d.client.Tail(ctx, client.TailRequest{Query: x.Text})
 	if err != nil {
 		return nil, inOriginal(err, x)
 	}
@@ -154,7 +154,7 @@ func (d *Datasource) checkTail(ctx context.Context, x *Expanded) (*data.Frame, e
 		case err != nil:
 			return nil, err
 		case e != nil && e.Error != nil:
-			return nil, x.Errors(api.Errors{e.Error})
+			return nil, x.Errors(client.Errors{e.Error})
 		case e != nil && e.Columns != nil:
 			f, _, err := newResult(e.Columns).logs()
 			if err != nil {
@@ -167,7 +167,7 @@ func (d *Datasource) checkTail(ctx context.Context, x *Expanded) (*data.Frame, e
 
 // inOriginal moves the places of a refused query into the text as typed.
 func inOriginal(err error, x *Expanded) error {
-	var answered *api.StatusError
+	var answered *client.StatusError
 	if errors.As(err, &answered) {
 		answered.Errors = x.Errors(answered.Errors)
 	}
@@ -188,7 +188,7 @@ func (e *streamFailure) GRPCStatus() *status.Status { return status.New(e.code, 
 
 // streamError is an error of a stream as Grafana sees it.
 func (d *Datasource) streamError(ctx context.Context, err error) error {
-	var wrong api.Errors
+	var wrong client.Errors
 	var no refused
 	var said string
 	code := codes.InvalidArgument
@@ -248,7 +248,7 @@ func (d *Datasource) RunStream(ctx context.Context, req *backend.RunStreamReques
 		case <-ctx.Done():
 		}
 	}()
-	t := &follower{d: d, expanded: x, sender: sender, request: api.TailRequest{Query: x.Text}}
+	t := &follower{d: d, expanded: x, sender: sender, request: client.TailRequest{Query: x.Text}}
 	wait := firstRetry
 	for {
 		heard, err := t.follow(ctx)
@@ -292,11 +292,11 @@ func (d *Datasource) lasting(ctx context.Context, err error) bool {
 		}
 		return false
 	}
-	var answered *api.StatusError
+	var answered *client.StatusError
 	if errors.As(err, &answered) {
 		return answered.Code >= 400 && answered.Code < 500 && answered.Code != http.StatusRequestTimeout && answered.Code != http.StatusTooManyRequests
 	}
-	var wrong api.Errors
+	var wrong client.Errors
 	if errors.As(err, &wrong) && len(wrong) > 0 { // an event of the tail
 		code := wrong[0].Code
 		return strings.HasPrefix(code, "SYN") || strings.HasPrefix(code, "SEM") || strings.HasPrefix(code, "UNS")
@@ -310,8 +310,8 @@ type follower struct {
 	d        *Datasource
 	expanded *Expanded
 	sender   *backend.StreamSender
-	request  api.TailRequest // goes on after what has been sent
-	columns  []api.Column
+	request  client.TailRequest // goes on after what has been sent
+	columns  []client.Column
 	schema   []byte // that of the last frame
 	notices  []data.Notice
 }
@@ -337,10 +337,10 @@ func (t *follower) follow(ctx context.Context) (heard bool, err error) {
 	defer silence.Stop()
 	tail, err := t.d.client.Tail(ctx, t.request)
 	if err != nil {
-		var answered *api.StatusError
+		var answered *client.StatusError
 		// A cursor of a stream that was made anew.
 		if t.request.After != "" && errors.As(err, &answered) && len(answered.Errors) > 0 &&
-			answered.Errors[0].Code == api.CodeBadRequest && strings.HasPrefix(answered.Errors[0].Message, "Last-Event-ID") {
+			answered.Errors[0].Code == client.CodeBadRequest && strings.HasPrefix(answered.Errors[0].Message, "Last-Event-ID") {
 			return false, fmt.Errorf("%w: %w", errGone, err)
 		}
 		return false, inOriginal(err, t.expanded)
@@ -363,10 +363,10 @@ func (t *follower) follow(ctx context.Context) (heard bool, err error) {
 }
 
 // tell sends an event of the tail as a frame, if it has rows.
-func (t *follower) tell(e *api.TailEvent) error {
+func (t *follower) tell(e *client.TailEvent) error {
 	switch {
 	case e.Error != nil:
-		return t.expanded.Errors(api.Errors{e.Error})
+		return t.expanded.Errors(client.Errors{e.Error})
 	case e.Columns != nil:
 		t.columns = e.Columns
 		if _, _, err := newResult(t.columns).logs(); err != nil {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend/httpclient"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // trouble is what stands between a data source and its query service, for the
@@ -46,7 +46,7 @@ func (d *Datasource) diagnose(ctx context.Context, err error) *trouble {
 	if t := diagnoseTLS(err, at); t != nil {
 		return t
 	}
-	var status *api.StatusError
+	var status *client.StatusError
 	var dns *net.DNSError
 	var network net.Error
 	switch {
@@ -72,7 +72,7 @@ func (d *Datasource) diagnose(ctx context.Context, err error) *trouble {
 		return &trouble{"broken", "the connection to " + at + " broke", "It may have been restarted: try again"}
 	case strings.Contains(err.Error(), "proxyconnect"), strings.Contains(err.Error(), "socks connect"):
 		return &trouble{"proxy", "the proxy on the way to " + at + " does not answer", "Check the proxy settings of Grafana's server (HTTPS_PROXY, NO_PROXY, secure socks proxy)"}
-	case errors.Is(err, api.ErrNotAnswer):
+	case errors.Is(err, client.ErrNotAnswer):
 		return d.notHubscope("its answer is no JSON of ours")
 	case strings.Contains(err.Error(), "malformed HTTP"):
 		return &trouble{"not-http", at + " does not speak HTTP", "Set the port of the query service, not that of a hub, NATS or ClickHouse"}
@@ -134,7 +134,7 @@ func certificateNames(c *x509.Certificate) string {
 
 // diagnoseStatus says what an answer other than success means when it is not
 // about the text of a query.
-func (d *Datasource) diagnoseStatus(e *api.StatusError, at string) *trouble {
+func (d *Datasource) diagnoseStatus(e *client.StatusError, at string) *trouble {
 	said := e.Status + ", which something before it says"
 	if len(e.Errors) > 0 {
 		said = e.Errors[0].Message

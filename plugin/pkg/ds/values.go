@@ -14,7 +14,7 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 
-	"hubscope/query/api"
+	"hubscope/query/client"
 )
 
 // Bounds of looking for values: a person waits for the list, several editors
@@ -66,7 +66,7 @@ func (d *Datasource) tagValues(w http.ResponseWriter, r *http.Request) error {
 		for i, c := range columns {
 			names[i] = c.Name
 		}
-		return &resourceFailure{http.StatusBadRequest, api.Error{Code: CodeFilter, Message: fmt.Sprintf("%q is no column for filters", cut(key, 60)), Hint: "there are " + strings.Join(names, ", ")}}
+		return &resourceFailure{http.StatusBadRequest, client.Error{Code: CodeFilter, Message: fmt.Sprintf("%q is no column for filters", cut(key, 60)), Hint: "there are " + strings.Join(names, ", ")}}
 	}
 	c := columns[i]
 	if c.Type == "bool" { // nothing needs to be read
@@ -85,7 +85,7 @@ func (d *Datasource) tagValues(w http.ResponseWriter, r *http.Request) error {
 			if err != nil {
 				var m *mistake
 				if errors.As(err, &m) {
-					return &resourceFailure{http.StatusBadRequest, api.Error{Code: m.code, Message: m.message, Hint: m.hint}}
+					return &resourceFailure{http.StatusBadRequest, client.Error{Code: m.code, Message: m.message, Hint: m.hint}}
 				}
 				return err
 			}
@@ -135,7 +135,7 @@ func (d *Datasource) answerValues(w http.ResponseWriter, r *http.Request, table,
 	if err != nil {
 		return err
 	}
-	values, err := d.values(ctx, api.QueryRequest{
+	values, err := d.values(ctx, client.QueryRequest{
 		Query: text, Start: formatTime(span.From), End: formatTime(span.To), TimeoutSeconds: valuesTimeout.Seconds(), MaxRows: maxValues,
 	})
 	if err != nil {
@@ -162,7 +162,7 @@ func queryRange(q url.Values) (backend.TimeRange, error) {
 // rows than it may.
 func (d *Datasource) bounded(ctx context.Context, text string, span backend.TimeRange) (backend.TimeRange, error) {
 	for range 4 { // events need not be spread evenly
-		e, err := d.client.Explain(ctx, api.QueryRequest{Query: text, Start: formatTime(span.From), End: formatTime(span.To)})
+		e, err := d.client.Explain(ctx, client.QueryRequest{Query: text, Start: formatTime(span.From), End: formatTime(span.To)})
 		if err != nil {
 			return span, placeless(err)
 		}
@@ -177,7 +177,7 @@ func (d *Datasource) bounded(ctx context.Context, text string, span backend.Time
 
 // placeless takes the places from errors of a text that nobody has typed.
 func placeless(err error) error {
-	var answered *api.StatusError
+	var answered *client.StatusError
 	if errors.As(err, &answered) {
 		for _, e := range answered.Errors {
 			e.Line, e.Column, e.Length = 0, 0, 0
@@ -187,7 +187,7 @@ func placeless(err error) error {
 }
 
 // values runs a query for values and their counts.
-func (d *Datasource) values(ctx context.Context, req api.QueryRequest) ([]columnValue, error) {
+func (d *Datasource) values(ctx context.Context, req client.QueryRequest) ([]columnValue, error) {
 	a, err := d.client.Query(ctx, req, nil)
 	if err != nil {
 		return nil, err

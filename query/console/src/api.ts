@@ -1,4 +1,4 @@
-// The query service's own API (query/api/wire.go describes it).
+// The query service's own API (query/client/wire.go describes it).
 
 export interface Column {
   name: string

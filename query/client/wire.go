@@ -1,15 +1,20 @@
-package api
+package client
 
 import (
 	"encoding/json"
-	"fmt"
-	"math"
 	"strings"
-	"time"
 	"unicode/utf8"
 
-	"hubscope/query"
 	"hubscope/query/kql"
+)
+
+// Media types of answers, by the names that ?format= takes; a tail's are events.
+const (
+	MediaJSON   = "application/json"
+	MediaNDJSON = "application/x-ndjson"
+	MediaCSV    = "text/csv"
+	MediaArrow  = "application/vnd.apache.arrow.stream"
+	MediaEvents = "text/event-stream"
 )
 
 // QueryRequest is the body of POST /api/v1/query, /validate and /explain.
@@ -85,6 +90,33 @@ type Explained struct {
 	Tables []string `json:"tables"` // of ClickHouse
 	Rollup string   `json:"rollup"` // "" when the raw events answered
 }
+
+// Line is one line of an NDJSON answer; exactly one field is set. The lines
+// are: progress at any time before done, columns once, rows any number of times,
+// and at the end done or error.
+type Line struct {
+	Columns  []Column            `json:"columns,omitempty"`
+	Rows     [][]json.RawMessage `json:"rows,omitempty"`
+	Progress *Stats              `json:"progress,omitempty"`
+	Done     *Done               `json:"done,omitempty"`
+	Error    *Error              `json:"error,omitempty"`
+}
+
+// Done is the last line of an NDJSON answer that is complete.
+type Done struct {
+	Stats     Stats    `json:"stats"`
+	Truncated bool     `json:"truncated"`
+	Notices   []string `json:"notices,omitempty"`
+	Render    *Render  `json:"render,omitempty"`
+	*Explained
+}
+
+// Keys of the metadata of the last batch of an answer as Arrow, which has no rows.
+const (
+	ArrowTruncated = "hubscope.truncated" // true or false
+	ArrowRows      = "hubscope.rows"
+	ArrowNotices   = "hubscope.notices" // lines; absent without any
+)
 
 // ValidateResponse is the answer to POST /api/v1/validate.
 type ValidateResponse struct {
@@ -162,7 +194,8 @@ type Error struct {
 }
 
 // Codes of errors that come from the HTTP interface itself. Errors of a query
-// carry the codes of kql (SYN...., UNS....), plan (SEM....) and query.Code.
+// carry the codes of the language (SYN...., UNS...., SEM....) and of the engine
+// (Timeout, LimitExceeded, ...), with which CodeInternal is shared.
 const (
 	CodeBadRequest  = "BadRequest"
 	CodeNotFound    = "NotFound"
@@ -171,7 +204,11 @@ const (
 	CodeUnsupported = "UnsupportedMediaType"
 	CodeForbidden   = "Forbidden"
 	CodeThrottled   = "TooManyRequests"
-	CodeInternal    = string(query.CodeInternal)
+	CodeInternal    = "Internal"
+	// CodeUnauthorized is that of a request without a token that is known.
+	CodeUnauthorized = "Unauthorized"
+	// CodeTooMany is that of a tail beyond the limit of those at once.
+	CodeTooMany = "TooManyTails"
 )
 
 // Error returns code and message.
@@ -215,113 +252,4 @@ func (es Errors) Render(text string) string {
 		parts[i] = e.Render(text)
 	}
 	return strings.Join(parts, "\n")
-}
-
-// fromKQL turns the errors of a text into their wire form.
-func fromKQL(text string, errs kql.Errors) Errors {
-	list := make(Errors, len(errs))
-	for i, e := range errs {
-		line, column := kql.Position(text, e.Start)
-		start, end := min(e.Start, len(text)), min(e.End, len(text))
-		list[i] = &Error{
-			Code: e.Code, Message: e.Message, Hint: e.Hint,
-			Line: line, Column: column, Length: max(utf8.RuneCountInString(text[start:end]), 1),
-		}
-	}
-	return list
-}
-
-func wireColumns(columns []query.Column) []Column {
-	list := make([]Column, len(columns))
-	for i, c := range columns {
-		list[i] = Column{c.Name, c.Type.String()}
-	}
-	return list
-}
-
-func wireStats(s query.Stats) Stats {
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	return Stats{
-		Rows: s.Rows, ReadRows: s.ReadRows, ReadBytes: s.ReadBytes, TotalRows: s.TotalRows, MemoryBytes: s.MemoryBytes,
-		ElapsedMs: ms(s.Elapsed), CompileMs: ms(s.Compile),
-	}
-}
-
-func wireRender(v *query.Visualization) *Render {
-	if v == nil {
-		return nil
-	}
-	return &Render{v.Kind, v.Properties}
-}
-
-// request checks r and returns it as the engine takes it.
-func (r *QueryRequest) request() (query.Request, error) {
-	req := query.Request{Text: r.Query, Parameters: r.Parameters, ID: r.ID}
-	if strings.TrimSpace(r.Query) == "" {
-		return req, badRequest("the query is empty")
-	}
-	if kql.IsCommand(r.Query) {
-		return req, badRequest("management commands start with a dot and go to /v1/rest/mgmt; this is for queries")
-	}
-	var err error
-	if req.Start, err = instant("start", r.Start); err != nil {
-		return req, err
-	}
-	if req.End, err = instant("end", r.End); err != nil {
-		return req, err
-	}
-	if !req.Start.IsZero() && !req.End.IsZero() && req.End.Before(req.Start) {
-		return req, badRequest("end is before start")
-	}
-	if r.TimeoutSeconds < 0 || r.TimeoutSeconds > 1e6 || min(r.MaxRows, r.MaxBytes, r.MaxMemory) < 0 {
-		return req, badRequest("timeoutSeconds, maxRows, maxBytes and maxMemory are positive numbers")
-	}
-	req.Limits.Time = time.Duration(r.TimeoutSeconds * float64(time.Second))
-	req.Limits.ResultRows, req.Limits.ResultBytes, req.Limits.MemoryBytes = r.MaxRows, r.MaxBytes, r.MaxMemory
-	if r.MaxRows > 0 && r.MaxBytes == 0 {
-		req.Limits.ResultBytes = math.MaxInt64
-	}
-	if len(r.ID) > 128 || strings.ContainsFunc(r.ID, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return req, badRequest("id is at most 128 visible ASCII characters")
-	}
-	return req, nil
-}
-
-// instant reads a point in time of a request.
-func instant(name, s string) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	ticks, ok := kql.ParseDateTime(s)
-	if !ok {
-		return time.Time{}, badRequest("%s is no ISO 8601 time: %q", name, s)
-	}
-	t := ticks - kql.UnixEpochTicks
-	return time.Unix(t/kql.TicksPerSecond, t%kql.TicksPerSecond*100).UTC(), nil
-}
-
-// statusError is an error with the HTTP status that it is answered with.
-type statusError struct {
-	status int
-	body   ErrorResponse
-	retry  time.Duration // tells the client when to try again, if not zero
-	cause  error         // for the log
-}
-
-func (e *statusError) Error() string {
-	if e.cause != nil {
-		return fmt.Sprintf("%s (%v)", e.body.Error.Error(), e.cause)
-	}
-	return e.body.Error.Error()
-}
-
-func (e *statusError) Unwrap() error { return e.cause }
-
-// failure returns an error that a client sees as it is given.
-func failure(status int, code, format string, args ...any) error {
-	return &statusError{status: status, body: ErrorResponse{Error: &Error{Code: code, Message: fmt.Sprintf(format, args...)}}}
-}
-
-func badRequest(format string, args ...any) error {
-	return failure(400, CodeBadRequest, format, args...)
 }

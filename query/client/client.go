@@ -1,4 +1,4 @@
-package api
+package client
 
 import (
 	"bufio"
@@ -45,7 +45,7 @@ type Answer struct {
 // query holds Errors (see errors.As); all that the service refuses to answer is
 // a *StatusError.
 func (c *Client) Query(ctx context.Context, req QueryRequest, progress func(Stats)) (*Answer, error) {
-	res, err := c.do(ctx, http.MethodPost, "/api/v1/query", req, mediaNDJSON)
+	res, err := c.do(ctx, http.MethodPost, "/api/v1/query", req, MediaNDJSON)
 	if err != nil {
 		return nil, err
 	}
@@ -136,12 +136,11 @@ func (a *Answer) Close() error { return a.body.Close() }
 // Arrow runs a query and returns its result as an Arrow IPC stream. The caller
 // closes it, which ends the query if it still runs.
 func (c *Client) Arrow(ctx context.Context, req QueryRequest) (io.ReadCloser, error) {
-	const media = "application/vnd.apache.arrow.stream"
-	res, err := c.do(ctx, http.MethodPost, "/api/v1/query", req, media)
+	res, err := c.do(ctx, http.MethodPost, "/api/v1/query", req, MediaArrow)
 	if err != nil {
 		return nil, err
 	}
-	if got := res.Header.Get("Content-Type"); got != media {
+	if got := res.Header.Get("Content-Type"); got != MediaArrow {
 		res.Body.Close()
 		return nil, fmt.Errorf("query service at %s: an answer of type %q, not Arrow", c.URL, got)
 	}
@@ -192,7 +191,7 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 
 // Cancel ends the query with this id, wherever it runs.
 func (c *Client) Cancel(ctx context.Context, id string) error {
-	res, err := c.do(ctx, http.MethodDelete, "/api/v1/queries/"+url.PathEscape(id), nil, mediaJSON)
+	res, err := c.do(ctx, http.MethodDelete, "/api/v1/queries/"+url.PathEscape(id), nil, MediaJSON)
 	if err != nil {
 		return err
 	}
@@ -203,7 +202,7 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 const maxDocument = 64 << 20
 
 func call[T any](ctx context.Context, c *Client, method, path string, body any) (*T, error) {
-	res, err := c.do(ctx, method, path, body, mediaJSON)
+	res, err := c.do(ctx, method, path, body, MediaJSON)
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +229,7 @@ func (c *Client) do(ctx context.Context, method, path string, body any, accept s
 		return nil, fmt.Errorf("address of the query service: %w", err)
 	}
 	if body != nil {
-		req.Header.Set("Content-Type", mediaJSON)
+		req.Header.Set("Content-Type", MediaJSON)
 	}
 	req.Header.Set("Accept", accept)
 	if c.Token != "" {
