@@ -32,7 +32,9 @@ class Licenses {
         for (const module of compilation.modules) {
           for (const { resource } of [module, ...(module.modules ?? [])]) {
             const found = /^.*node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(resource ?? '');
-            if (found) {folders.add(found[0]);}
+            if (found) {
+              folders.add(found[0]);
+            }
           }
         }
         const notices = [...folders].sort().map((folder) => {
