@@ -75,6 +75,16 @@ type following struct {
 	cursor   string
 }
 
+// idle waits until the feed has no consumers, which the last reader takes along.
+func (b *feedBench) idle() {
+	b.t.Helper()
+	eventually(b.t, "nobody reads any more", func() bool {
+		b.feed.mu.Lock()
+		defer b.feed.mu.Unlock()
+		return b.feed.live == nil
+	})
+}
+
 func (b *feedBench) follow(start ingest.Start) *following {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(b.t.Context())
@@ -176,11 +186,7 @@ func TestFeed(t *testing.T) {
 	for _, f := range []*following{live, all, later, behind} {
 		f.stop()
 	}
-	eventually(t, "nobody reads any more", func() bool {
-		b.feed.mu.Lock()
-		defer b.feed.mu.Unlock()
-		return b.feed.live == nil
-	})
+	b.idle()
 	// A new reader goes on where the last has stopped.
 	b.publish(0, 35, 40)
 	again := b.follow(ingest.Start{Cursor: live.cursor})
@@ -288,6 +294,7 @@ func TestFeedStart(t *testing.T) {
 	g.stop()
 
 	// A stream that was made anew has nothing that the cursor knows.
+	b.idle()
 	if err := b.js.DeleteStream(t.Context(), EventsStream); err != nil {
 		t.Fatal(err)
 	}
