@@ -351,19 +351,7 @@ func (b *block) addMetric(m *stream.Message, s *ingest.Metric) error {
 	if s.Service != "" {
 		t, columns = b.pipeline, ingest.PipelineColumns
 	}
-	for i := range columns {
-		switch c := &columns[i]; c.Type {
-		case ingest.Datetime:
-			t.columns[i].putLong(t.rows, ticks)
-		case ingest.String:
-			t.columns[i].putLow(t.rows, []byte(s.Text(c)))
-		case ingest.Long:
-			t.columns[i].putLong(t.rows, s.Long(c))
-		default:
-			panic("column " + c.Name + " is none of a sample")
-		}
-	}
-	t.rows++
+	t.add(columns, ticks, s.Text, s.Long)
 	return nil
 }
 
@@ -383,22 +371,28 @@ func (b *block) addChange(m *stream.Message, change *ingest.Change) error {
 	if err := b.decoder.checkTime(m, ticks); err != nil {
 		return err
 	}
-	t := b.changes
-	for i := range ingest.Audit {
-		c := &ingest.Audit[i]
-		switch t.columns[i].kind {
+	b.changes.add(ingest.Audit, ticks, change.Text, nil)
+	return nil
+}
+
+// add adds a row of what is no event: its time, and texts and longs by their
+// columns. long may be nil where there are none.
+func (t *table) add(columns []ingest.Column, ticks int64, text func(*ingest.Column) string, long func(*ingest.Column) int64) {
+	for i := range columns {
+		switch c, to := &columns[i], t.columns[i]; to.kind {
 		case kindTime:
-			t.columns[i].putLong(t.rows, ticks)
+			to.putLong(t.rows, ticks)
 		case kindLow:
-			t.columns[i].putLow(t.rows, []byte(change.Text(c)))
+			to.putLow(t.rows, []byte(text(c)))
 		case kindText:
-			t.columns[i].putText(t.rows, []byte(change.Text(c)))
+			to.putText(t.rows, []byte(text(c)))
+		case kindLong:
+			to.putLong(t.rows, long(c))
 		default:
-			panic("column " + c.Name + " is none of a change")
+			panic("column " + c.Name + " is neither time, text nor number")
 		}
 	}
 	t.rows++
-	return nil
 }
 
 // addDecoded adds an event that is in its Go form.

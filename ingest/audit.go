@@ -1,9 +1,6 @@
 package ingest
 
 import (
-	"encoding/binary"
-	"errors"
-	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -82,63 +79,18 @@ func (c *Change) text(field protowire.Number) *string {
 	}
 }
 
-const (
-	changeTime   = 1
-	changeFields = 13 // first of later versions
-)
+func (c *Change) record() record {
+	return record{"change", &c.TimeGenerated, c.text, func(protowire.Number) *int64 { return nil }, 13}
+}
 
 // AppendChange appends c to b as one length-prefixed protobuf message, message
 // Change of event.proto.
-func AppendChange(b []byte, c *Change) []byte {
-	p := protowire.AppendTag(nil, changeTime, protowire.Fixed64Type)
-	p = protowire.AppendFixed64(p, uint64(Ticks(c.TimeGenerated)))
-	for n := protowire.Number(changeTime + 1); n < changeFields; n++ {
-		if s := *c.text(n); s != "" {
-			p = protowire.AppendTag(p, n, protowire.BytesType)
-			p = protowire.AppendString(p, s)
-		}
-	}
-	return append(binary.AppendUvarint(b, uint64(len(p))), p...)
-}
+func AppendChange(b []byte, c *Change) []byte { return c.record().append(b) }
 
 // CutChange reads the first change of a message of type [ContentTypeAudit]. rest
 // is what follows it; when the change is malformed, err says why, and rest is
 // where the next begins, or nil if that is not known.
 func CutChange(message []byte) (c Change, rest []byte, err error) {
-	body, rest, ok := cutPrefixed(message)
-	if !ok {
-		return c, nil, errors.New("message ends inside a change")
-	}
-	return c, rest, c.unmarshalProto(body)
-}
-
-func (c *Change) unmarshalProto(b []byte) error {
-	for len(b) > 0 {
-		num, typ, k := protowire.ConsumeTag(b)
-		if k < 0 {
-			return fmt.Errorf("change's tag: %w", protowire.ParseError(k))
-		}
-		b = b[k:]
-		switch {
-		case num == changeTime && typ == protowire.Fixed64Type:
-			var v uint64
-			if v, k = protowire.ConsumeFixed64(b); k >= 0 {
-				if n := int64(v); n < MinTicks || n > MaxTicks {
-					return fmt.Errorf("change's time %d is outside the years 1900 to 2299", n)
-				}
-				c.TimeGenerated = FromTicks(int64(v))
-			}
-		case c.text(num) != nil && typ == protowire.BytesType:
-			*c.text(num), k = protowire.ConsumeString(b)
-		case num < changeFields:
-			return fmt.Errorf("change's field %d: wire type %d", num, typ)
-		default:
-			k = protowire.ConsumeFieldValue(num, typ, b)
-		}
-		if k < 0 {
-			return fmt.Errorf("change's field %d: %w", num, protowire.ParseError(k))
-		}
-		b = b[k:]
-	}
-	return nil
+	rest, err = c.record().cut(message)
+	return c, rest, err
 }

@@ -1,9 +1,6 @@
 package ingest
 
 import (
-	"encoding/binary"
-	"errors"
-	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -158,81 +155,16 @@ func (m *Metric) Text(c *Column) string { return *m.text(protowire.Number(c.Fiel
 // Long is what m has in column c, a long, of the same.
 func (m *Metric) Long(c *Column) int64 { return *m.long(protowire.Number(c.Field)) }
 
-const (
-	metricTime   = 1
-	metricFields = 18 // first of later versions
-)
+func (m *Metric) record() record { return record{"metric", &m.TimeGenerated, m.text, m.long, 18} }
 
 // AppendMetric appends m to b as one length-prefixed protobuf message, message
 // Metric of event.proto.
-func AppendMetric(b []byte, m *Metric) []byte {
-	p := protowire.AppendTag(nil, metricTime, protowire.Fixed64Type)
-	p = protowire.AppendFixed64(p, uint64(Ticks(m.TimeGenerated)))
-	for n := protowire.Number(metricTime + 1); n < metricFields; n++ {
-		if s := m.text(n); s != nil && *s != "" {
-			p = protowire.AppendTag(p, n, protowire.BytesType)
-			p = protowire.AppendString(p, *s)
-		}
-		if v := m.long(n); v != nil && *v != 0 {
-			p = protowire.AppendTag(p, n, protowire.VarintType)
-			p = protowire.AppendVarint(p, uint64(*v))
-		}
-	}
-	return append(binary.AppendUvarint(b, uint64(len(p))), p...)
-}
+func AppendMetric(b []byte, m *Metric) []byte { return m.record().append(b) }
 
 // CutMetric reads the first sample of a message of type [ContentTypeMetrics].
 // rest is what follows it; when the sample is malformed, err says why, and rest
 // is where the next begins, or nil if that is not known.
 func CutMetric(message []byte) (m Metric, rest []byte, err error) {
-	body, rest, ok := cutPrefixed(message)
-	if !ok {
-		return m, nil, errors.New("message ends inside a metric")
-	}
-	return m, rest, m.unmarshalProto(body)
-}
-
-// cutPrefixed cuts off the first of length-prefixed messages.
-func cutPrefixed(message []byte) (body, rest []byte, ok bool) {
-	n, k := binary.Uvarint(message)
-	if k <= 0 || n > uint64(len(message)-k) {
-		return nil, nil, false
-	}
-	end := k + int(n)
-	return message[k:end], message[end:], true
-}
-
-func (m *Metric) unmarshalProto(b []byte) error {
-	for len(b) > 0 {
-		num, typ, k := protowire.ConsumeTag(b)
-		if k < 0 {
-			return fmt.Errorf("metric's tag: %w", protowire.ParseError(k))
-		}
-		b = b[k:]
-		switch {
-		case num == metricTime && typ == protowire.Fixed64Type:
-			var v uint64
-			if v, k = protowire.ConsumeFixed64(b); k >= 0 {
-				if n := int64(v); n < MinTicks || n > MaxTicks {
-					return fmt.Errorf("metric's time %d is outside the years 1900 to 2299", n)
-				}
-				m.TimeGenerated = FromTicks(int64(v))
-			}
-		case m.text(num) != nil && typ == protowire.BytesType:
-			*m.text(num), k = protowire.ConsumeString(b)
-		case m.long(num) != nil && typ == protowire.VarintType:
-			var v uint64
-			v, k = protowire.ConsumeVarint(b)
-			*m.long(num) = int64(v)
-		case num < metricFields:
-			return fmt.Errorf("metric's field %d: wire type %d", num, typ)
-		default:
-			k = protowire.ConsumeFieldValue(num, typ, b)
-		}
-		if k < 0 {
-			return fmt.Errorf("metric's field %d: %w", num, protowire.ParseError(k))
-		}
-		b = b[k:]
-	}
-	return nil
+	rest, err = m.record().cut(message)
+	return m, rest, err
 }
