@@ -184,24 +184,9 @@ func (r *result) numbers(s shape) (data.Frames, []data.Notice, error) {
 	if at := r.timeColumn(); at >= 0 && slices.ContainsFunc(timeNames, func(n string) bool { return strings.EqualFold(n, r.columns[at].name) }) {
 		return r.series(s)
 	}
-	notices := r.beyond()
-	var labels, values []*column
-	var left []string
-	for _, c := range r.columns {
-		switch {
-		case c.label():
-			labels = append(labels, c)
-		case c.number():
-			values = append(values, c)
-		default:
-			left = append(left, c.name)
-		}
-	}
+	labels, values, notices := r.parts(-1, "the numbers")
 	if len(values) == 0 {
 		return nil, nil, fmt.Errorf("an alert rule or expression needs a number column, and %s: add an aggregate such as count()", r.described())
-	}
-	if len(left) > 0 {
-		notices = append(notices, info("columns that are neither text nor number are not part of the numbers: %s", strings.Join(left, ", ")))
 	}
 	f := data.NewFrame("")
 	f.Meta = &data.FrameMeta{Type: data.FrameTypeNumericWide, TypeVersion: typeVersion}

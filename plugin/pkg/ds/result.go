@@ -236,3 +236,25 @@ func (c *column) field(labels data.Labels, rows []int) *data.Field {
 	}
 	return f
 }
+
+// parts returns the columns but the one of the time, if at is not -1: texts are
+// labels, numbers are values, and a notice says which are no part of what is made.
+func (r *result) parts(at int, of string) (labels, values []*column, notices []data.Notice) {
+	notices = r.beyond()
+	var left []string
+	for i, c := range r.columns {
+		switch {
+		case i == at:
+		case c.label():
+			labels = append(labels, c)
+		case c.number():
+			values = append(values, c)
+		default:
+			left = append(left, c.name)
+		}
+	}
+	if len(left) > 0 {
+		notices = append(notices, info("columns that are neither text nor number are not part of %s: %s", of, strings.Join(left, ", ")))
+	}
+	return labels, values, notices
+}

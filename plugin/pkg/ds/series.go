@@ -35,25 +35,9 @@ func (r *result) series(s shape) (data.Frames, []data.Notice, error) {
 		}
 		r, at = long, long.timeColumn()
 	}
-	notices := r.beyond()
-	var labels, values []*column
-	var left []string
-	for i, c := range r.columns {
-		switch {
-		case i == at:
-		case c.label():
-			labels = append(labels, c)
-		case c.number():
-			values = append(values, c)
-		default:
-			left = append(left, c.name)
-		}
-	}
+	labels, values, notices := r.parts(at, "time series")
 	if len(values) == 0 {
 		return nil, nil, fmt.Errorf("time series need a number column, and %s: add an aggregate such as count(), or choose the format Table", r.described())
-	}
-	if len(left) > 0 {
-		notices = append(notices, info("columns that are neither text nor number are not part of time series: %s", strings.Join(left, ", ")))
 	}
 	list, lost, same := r.group(r.columns[at], labels)
 	if lost > 0 {
