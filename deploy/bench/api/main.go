@@ -28,10 +28,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	driver "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/google/uuid"
 
-	"hubscope/collector"
+	"hubscope/deploy/bench/sample"
 	"hubscope/deploy/embed"
 	"hubscope/query"
 	"hubscope/query/api"
@@ -71,7 +70,7 @@ func run(ctx context.Context, events, calls, dashboards int, length time.Duratio
 		return err
 	}
 	defer engine.Close(10 * time.Second)
-	if err := fill(ctx, engine, events); err != nil {
+	if err := sample.Fill(ctx, engine, events); err != nil {
 		return err
 	}
 	runner, err := clickhouse.Open(ctx, clickhouse.Config{DSN: engine.ReaderDSN(), MaxConns: 24, Log: slog.New(slog.DiscardHandler)})
@@ -110,29 +109,6 @@ func run(ctx context.Context, events, calls, dashboards int, length time.Duratio
 		}
 	}
 	return b.dashboards(ctx, dashboards, length)
-}
-
-// fill stores events over 30 days, of 5,000 devices on two hubs.
-func fill(ctx context.Context, engine *embed.Engine, events int) error {
-	store := collector.DefaultConfig().ClickHouse
-	store.DSN = engine.DSN()
-	if _, err := store.Migrate(ctx); err != nil {
-		return err
-	}
-	opts, err := driver.ParseDSN(engine.DSN())
-	if err != nil {
-		return err
-	}
-	conn, err := driver.Open(opts)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	return conn.Exec(ctx, fmt.Sprintf(`INSERT INTO Connections (TimeGenerated, Hub, DeviceId, OperationName, TlsVersion, TlsCipher, Protocol, WouldFailStrict, Messages, BytesIn, ConnectionId)
-SELECT now64(7) - toIntervalMillisecond(intDiv(number * 2592000000, %d)), ['plant','office'][number %% 2 + 1], concat('device-', toString(intHash32(number) %% 5000)),
-  ['deviceConnect','deviceDisconnect','connectionRefused'][number %% 3 + 1], ['1.2','1.3','1.1'][intHash32(number) %% 3 + 1],
-  ['TLS_AES_128_GCM_SHA256','TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'][number %% 2 + 1], ['Mqtt','Https'][intHash32(number + 7) %% 2 + 1], number %% 5 = 0, number %% 11, number, generateUUIDv4()
-FROM numbers(%d)`, events, events))
 }
 
 // post asks the service, and reads all of the answer.
