@@ -24,7 +24,7 @@ func TestAudit(t *testing.T) {
 	run(t, c.Run)
 	select {
 	case <-c.Ready():
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the collector is not ready")
 	}
 	p := startPublisher(t, n.URL, "a")

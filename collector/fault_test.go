@@ -183,7 +183,7 @@ func startChild(t *testing.T, role string, args childArgs) *child {
 // line waits for a line of output that starts with prefix.
 func (c *child) line(t *testing.T, prefix string) string {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		select {
 		case line := <-c.lines:
@@ -351,7 +351,7 @@ func checkExact(t *testing.T, s store, database string, events, proven int64) {
 		{"SELECT countIf(DeviceId != '') FROM %s.Connections", proven},
 	} {
 		sql := fmt.Sprintf(q.sql, database)
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(time.Minute)
 		got := s.number(sql)
 		for got != q.want && time.Now().Before(deadline) {
 			time.Sleep(50 * time.Millisecond) // views follow their table

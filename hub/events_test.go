@@ -39,29 +39,29 @@ func terminalOf(e ingest.Event) terminal {
 // TestRefusedConnections: each kind of peer that comes to no session, and the
 // event that it leaves.
 func TestRefusedConnections(t *testing.T) {
-	quick := func(c *hub.Config) {
-		c.Handshake = handshake.Config{HelloTimeout: 300 * time.Millisecond, Timeout: 500 * time.Millisecond}
-		c.AuthTimeout = 300 * time.Millisecond
-	}
-	raw := func(data string) func(*stack, net.Conn) {
-		return func(_ *stack, c net.Conn) {
+	// Each timeout is short only where it is what ends the connection. A peer
+	// dials when it has made all that it sends.
+	type dialer func() net.Conn
+	raw := func(data string) func(*stack, dialer) {
+		return func(_ *stack, dial dialer) {
+			c := dial()
 			io.WriteString(c, data)
 			io.Copy(io.Discard, c)
 		}
 	}
-	client := func(config *tls.Config) func(*stack, net.Conn) {
-		return func(s *stack, c net.Conn) {
+	client := func(config *tls.Config) func(*stack, dialer) {
+		return func(s *stack, dial dialer) {
 			config := config.Clone()
 			if config.RootCAs == nil {
 				config.RootCAs = s.pki.serverPool
 			}
-			tc := tls.Client(c, config)
+			tc := tls.Client(dial(), config)
 			tc.Handshake()
 			io.Copy(io.Discard, tc)
 		}
 	}
-	hello := func(n int) func(*stack, net.Conn) {
-		return func(s *stack, c net.Conn) {
+	hello := func(n int) func(*stack, dialer) {
+		return func(s *stack, dial dialer) {
 			ours, theirs := net.Pipe()
 			go tls.Client(theirs, s.client("localhost")).Handshake()
 			b := make([]byte, 4096)
@@ -70,6 +70,7 @@ func TestRefusedConnections(t *testing.T) {
 			if n > 0 {
 				got = n
 			}
+			c := dial()
 			c.Write(b[:got])
 			if n < 0 {
 				c.Close()
@@ -86,13 +87,13 @@ func TestRefusedConnections(t *testing.T) {
 	}
 	tests := []struct {
 		name  string
-		peer  func(*stack, net.Conn)
+		peer  func(*stack, dialer)
 		want  terminal
 		check func(t *testing.T, e ingest.Event)
 	}{
 		{"silent", raw(""), refused("tcp", "408001", "tcp.silent"), nil},
-		{"port scan", func(_ *stack, c net.Conn) { c.Close() }, refused("tcp", "499001", "tcp.closed"), nil},
-		{"reset", func(_ *stack, c net.Conn) { c.(*net.TCPConn).SetLinger(0); c.Close() }, refused("tcp", "499001", "tcp.closed"), nil},
+		{"port scan", func(_ *stack, dial dialer) { dial().Close() }, refused("tcp", "499001", "tcp.closed"), nil},
+		{"reset", func(_ *stack, dial dialer) { c := dial(); c.(*net.TCPConn).SetLinger(0); c.Close() }, refused("tcp", "499001", "tcp.closed"), nil},
 		{"plain HTTP", raw("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), refused("hello", "497001", "plain.http"), nil},
 		{"plain MQTT", raw("\x10\x11\x00\x04MQTT\x04\x02\x00\x3c\x00\x05dev-1"), refused("hello", "497002", "plain.mqtt"), nil},
 		{"plain AMQP", raw("AMQP\x03\x01\x00\x00"), refused("hello", "497003", "plain.amqp"), nil},
@@ -146,14 +147,14 @@ func TestRefusedConnections(t *testing.T) {
 					t.Errorf("alert %q", e.AlertReceived)
 				}
 			}},
-		{"a key that is not the certificate's", func(s *stack, c net.Conn) {
+		{"a key that is not the certificate's", func(s *stack, dial dialer) {
 			cert := s.device(s.pki.devices, "ca-1", ca.DeviceConfig{})
 			cert.PrivateKey = s.device(s.pki.devices, "other", ca.DeviceConfig{}).PrivateKey
-			client(&tls.Config{ServerName: "localhost", Certificates: []tls.Certificate{cert}})(s, c)
+			client(&tls.Config{ServerName: "localhost", Certificates: []tls.Certificate{cert}})(s, dial)
 		}, refused("handshake", "495051", "tls.decrypt_error"), nil},
-		{"a curve that is not offered, to a strict hub", func(s *stack, c net.Conn) {
+		{"a curve that is not offered, to a strict hub", func(s *stack, dial dialer) {
 			cert := s.device(s.pki.devices, "ca-1", ca.DeviceConfig{KeyType: ca.P384})
-			client(&tls.Config{ServerName: "strict.localhost", Certificates: []tls.Certificate{cert}, CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256}})(s, c)
+			client(&tls.Config{ServerName: "strict.localhost", Certificates: []tls.Certificate{cert}, CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256}})(s, dial)
 		}, refused("handshake", "495042", "tls.bad_certificate"), func(t *testing.T, e ingest.Event) {
 			if !strings.Contains(e.ResultDescription, "ECDSA client certificate on P-384, a curve not offered") {
 				t.Errorf("%q", e.ResultDescription)
@@ -165,12 +166,13 @@ func TestRefusedConnections(t *testing.T) {
 					t.Errorf("%+v", e)
 				}
 			}},
-		{"gone after the handshake", func(s *stack, c net.Conn) {
+		{"gone after the handshake", func(s *stack, dial dialer) {
+			c := dial()
 			tls.Client(c, s.client("localhost")).Handshake()
 			c.Close()
 		}, refused("auth", "499004", "auth.closed"), nil},
-		{"HTTP in TLS on the MQTT port", func(s *stack, c net.Conn) {
-			tc := tls.Client(c, s.client("localhost"))
+		{"HTTP in TLS on the MQTT port", func(s *stack, dial dialer) {
+			tc := tls.Client(dial(), s.client("localhost"))
 			io.WriteString(tc, "GET / HTTP/1.1\r\n\r\n")
 			io.Copy(io.Discard, tc)
 		}, refused("auth", "400006", "IotHubFormatError"), nil},
@@ -178,13 +180,29 @@ func TestRefusedConnections(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStack(t, quick)
-			c, err := net.Dial("tcp", s.addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.SetDeadline(time.Now().Add(10 * time.Second))
-			tt.peer(s, c)
+			s := newStack(t, func(c *hub.Config) {
+				c.Handshake = handshake.Config{HelloTimeout: time.Minute, Timeout: time.Minute}
+				c.AuthTimeout = time.Minute
+				switch tt.want.Signature {
+				case "tcp.silent":
+					c.Handshake.HelloTimeout = 100 * time.Millisecond
+				case "tls.hello_timeout":
+					c.Handshake.HelloTimeout = 2 * time.Second
+				case "tls.handshake_timeout":
+					c.Handshake.Timeout = 100 * time.Millisecond
+				case "auth.timeout":
+					c.AuthTimeout = 100 * time.Millisecond
+				}
+			})
+			var c net.Conn
+			tt.peer(s, func() net.Conn {
+				var err error
+				if c, err = net.Dial("tcp", s.addr); err != nil {
+					t.Fatal(err)
+				}
+				c.SetDeadline(time.Now().Add(time.Minute))
+				return c
+			})
 			c.Close()
 			e := s.events.one(t, ingest.ConnectionRefused, 1)
 			if diff := cmp.Diff(tt.want, terminalOf(e)); diff != "" {
@@ -208,7 +226,7 @@ func TestRefusedConnections(t *testing.T) {
 // shutdown ends the server now, so that every event is there.
 func (s *stack) shutdown() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := s.server.Shutdown(ctx); err != nil {
 		s.t.Errorf("shutdown: %v", err)
@@ -305,7 +323,7 @@ func TestExactlyOneEvent(t *testing.T) {
 				}
 				defer c.Close()
 				accepted.Store(int64(c.LocalAddr().(*net.TCPAddr).Port), true)
-				c.SetDeadline(time.Now().Add(5 * time.Second))
+				c.SetDeadline(time.Now().Add(time.Minute))
 				peer(c, cut)
 			})
 		}
@@ -313,7 +331,7 @@ func TestExactlyOneEvent(t *testing.T) {
 		s.shutdown()
 		checkPairs(t, s.events.all(), crowd)
 	})
-	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before+2; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > before+2; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			buf := make([]byte, 1<<20)
 			t.Fatalf("%d goroutines before, %d after\n%s", before, runtime.NumGoroutine(), buf[:runtime.Stack(buf, true)])

@@ -187,7 +187,7 @@ func TestHAProxy(t *testing.T) {
 		}
 	})
 	var c *tls.Conn
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		config := s.client("demo.localhost")
 		config.MaxVersion, config.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384}
 		if c, err = tls.Dial("tcp", front, config); err == nil {

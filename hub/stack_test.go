@@ -92,7 +92,7 @@ func (r *recorder) all() []ingest.Event {
 // wait waits until the events fulfil a condition, and returns them.
 func (r *recorder) wait(t testing.TB, what string, ok func([]ingest.Event) bool) []ingest.Event {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		r.mu.Lock()
 		events := slices.Clone(r.events)
@@ -243,7 +243,7 @@ func (s *stack) process(node string, change func(*hub.Config)) *stack {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ctx, ln, mqtt.New()) }()
 	t.Cleanup(func() {
-		end, stop := context.WithTimeout(context.Background(), 10*time.Second)
+		end, stop := context.WithTimeout(context.Background(), time.Minute)
 		defer stop()
 		if err := server.Shutdown(end); err != nil {
 			t.Errorf("shutdown: %v", err)
@@ -351,7 +351,7 @@ func (c *mqttClient) send(pk *packets.Packet) {
 // receive returns the next packet, or the error of the connection.
 func (c *mqttClient) receive() (*packets.Packet, error) {
 	c.t.Helper()
-	c.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	c.conn.SetReadDeadline(time.Now().Add(time.Minute))
 	first, err := c.r.ReadByte()
 	if err != nil {
 		return nil, err

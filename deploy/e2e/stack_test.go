@@ -90,7 +90,7 @@ func up(t *testing.T, data string, args ...string) *stack {
 			s.interrupt() // so that the folder can be removed
 		}
 	})
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(5 * time.Minute)
 	for {
 		if b, err := os.ReadFile(file); err == nil {
 			if err := json.Unmarshal(b, &s.Ready); err != nil {
@@ -108,7 +108,7 @@ func up(t *testing.T, data string, args ...string) *stack {
 		}
 		if time.Now().After(deadline) {
 			s.kill()
-			t.Fatalf("not ready within 90 s:\n%s", s.out)
+			t.Fatalf("not ready within 5 min:\n%s", s.out)
 		}
 	}
 }
@@ -127,9 +127,9 @@ func (s *stack) interrupt() {
 			s.t.Errorf("after Ctrl-C: %v\n%s", err, s.out)
 		}
 		s.t.Logf("stopped in %v", time.Since(start))
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		s.kill()
-		s.t.Fatalf("did not stop within 30 s of Ctrl-C:\n%s", s.out)
+		s.t.Fatalf("did not stop within 2 min of Ctrl-C:\n%s", s.out)
 	}
 }
 
@@ -197,14 +197,14 @@ func (s *stack) query(kql string) answer {
 // moment from the hub to the table.
 func (s *stack) await(kql string, n int) answer {
 	s.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		a := s.query(kql)
 		if len(a.Rows) >= n {
 			return a
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("%s: %d rows after 30 s, want %d", kql, len(a.Rows), n)
+			s.t.Fatalf("%s: %d rows after 2 min, want %d", kql, len(a.Rows), n)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

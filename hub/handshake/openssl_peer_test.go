@@ -55,7 +55,7 @@ func goHello(t testing.TB, config *tls.Config) []byte {
 func TestHalfOpen(t *testing.T) {
 	t.Parallel()
 	a := needSSL(t)
-	a.config.Timeout = 3 * time.Second
+	a.config.Timeout = 10 * time.Second
 	s := serve(t, func(tr *Transport) (*Conn, *Report) {
 		return a.Accept(tr, func(*Hello) Choice { return Choice{Policy: Strict(), Certificates: testAuthority().certs} })
 	}, nil)
@@ -74,7 +74,7 @@ func TestHalfOpen(t *testing.T) {
 			c.Write([]byte{recordApplicationData, 3, 3, 0x20, 0})
 		}
 	}
-	for deadline := time.Now().Add(10 * time.Second); a.openSSL.live.Load() < n; runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); a.openSSL.live.Load() < n; runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d of %d have begun", a.openSSL.live.Load(), n)
 		}

@@ -56,7 +56,7 @@ func (s *sslServer) report(t testing.TB) *Report {
 	select {
 	case r := <-s.reports:
 		return r
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no report")
 		return nil
 	}
@@ -66,7 +66,7 @@ func (s *sslServer) report(t testing.TB) *Report {
 // before it.
 func straight(e *sslEngine, t *Transport, choice Choice) (*Conn, *Report) {
 	r := new(Report)
-	t.SetDeadline(time.Now().Add(10 * time.Second))
+	t.SetDeadline(time.Now().Add(time.Minute))
 	conn, err := e.accept(t, new(Hello), choice, new(Verdict), r)
 	sent, received := t.alerts()
 	if r.AlertSent == 0 {
@@ -143,7 +143,7 @@ func sClient(t testing.TB, addr string, args ...string) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	stuck := time.AfterFunc(15*time.Second, func() { cmd.Process.Kill() })
+	stuck := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 	defer stuck.Stop()
 	done := make(chan struct{})
 	go func() {
@@ -869,7 +869,7 @@ func interactive(t *testing.T, addr string, args ...string) (*waiter, io.WriteCl
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	stuck := time.AfterFunc(15*time.Second, func() { cmd.Process.Kill() })
+	stuck := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 	done := make(chan struct{})
 	go func() {
 		cmd.Wait()
@@ -967,7 +967,7 @@ func TestReload(t *testing.T) {
 			runtime.KeepAlive(certs)
 		}
 	}()
-	for deadline := time.Now().Add(10 * time.Second); contexts() > 0; {
+	for deadline := time.Now().Add(time.Minute); contexts() > 0; {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d contexts are left without their certificates", contexts())
 		}

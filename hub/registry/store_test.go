@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds what a test waits for; it is no measure of speed.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // startNATS runs a server and returns a connection to it.
 func startNATS(t *testing.T, dir string, port int) (*embed.NATS, *nats.Conn) {

@@ -343,7 +343,7 @@ func operations(t *testing.T, url, name string) []ingest.Event {
 func openSource(t *testing.T, url string) *Source {
 	t.Helper()
 	cfg := DefaultSourceConfig()
-	cfg.Server.URL, cfg.LeaseTTL = url, time.Second
+	cfg.Server.URL, cfg.LeaseTTL = url, 3*time.Second
 	src, err := OpenSource(cfg, EventsStream, logger(t))
 	if err != nil {
 		t.Fatal(err)
@@ -443,7 +443,7 @@ func TestStreamGoneBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	read := func(want int) (tokens []string, got []int) {
-		deadline := time.Now().Add(20 * time.Second)
+		deadline := time.Now().Add(time.Minute)
 		for len(got) < want {
 			m, err := l.Next(t.Context(), time.Until(deadline))
 			if errors.Is(err, ErrRewound) {

@@ -126,7 +126,7 @@ func (f *following) next() *ingest.Segment {
 		f.gone = f.gone || s.Gone
 		f.cursor = s.Cursor
 		return s
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		f.t.Fatal("no segment within 20 s")
 	}
 	return nil
