@@ -216,7 +216,10 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
 // Render returns the error as it is shown to a person beside the text of the
 // query: with the line, a caret and the hint when the error has a place.
-func (e *Error) Render(text string) string {
+func (e *Error) Render(text string) string { return e.RenderWidth(text, 0) }
+
+// RenderWidth is Render for a terminal of so many cells; 0 is any width.
+func (e *Error) RenderWidth(text string, cells int) string {
 	if e.Line == 0 {
 		s := "error " + e.Code + ": " + e.Message
 		if e.Hint != "" {
@@ -230,7 +233,7 @@ func (e *Error) Render(text string) string {
 		_, size := utf8.DecodeRuneInString(text[end:])
 		end += size
 	}
-	return (&kql.Error{Span: kql.Span{Start: start, End: end}, Code: e.Code, Message: e.Message, Hint: e.Hint}).Render(text)
+	return (&kql.Error{Span: kql.Span{Start: start, End: end}, Code: e.Code, Message: e.Message, Hint: e.Hint}).RenderWidth(text, cells)
 }
 
 // Errors are the errors of a query, at least one.
@@ -246,10 +249,13 @@ func (es Errors) Error() string {
 }
 
 // Render returns all errors as Error.Render does.
-func (es Errors) Render(text string) string {
+func (es Errors) Render(text string) string { return es.RenderWidth(text, 0) }
+
+// RenderWidth returns all errors as Error.RenderWidth does.
+func (es Errors) RenderWidth(text string, cells int) string {
 	parts := make([]string, len(es))
 	for i, e := range es {
-		parts[i] = e.Render(text)
+		parts[i] = e.RenderWidth(text, cells)
 	}
 	return strings.Join(parts, "\n")
 }

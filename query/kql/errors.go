@@ -93,7 +93,11 @@ func lineAt(text string, offset int) (start, end int) {
 //	                      ^^^^^^^^^^ did you mean TlsVersion?
 //
 // A text of several lines gets the line and column in front of its line.
-func (e *Error) Render(text string) string {
+func (e *Error) Render(text string) string { return e.RenderWidth(text, 0) }
+
+// RenderWidth is Render for a terminal of so many cells, in which no line with
+// a caret may be broken; 0 is any width.
+func (e *Error) RenderWidth(text string, cells int) string {
 	begin := min(max(e.Start, 0), len(text))
 	// A place at the very end of the text or of a line belongs to what stands before it.
 	start, end := lineAt(text, begin)
@@ -104,15 +108,20 @@ func (e *Error) Render(text string) string {
 		line, column := Position(text, begin)
 		prefix = fmt.Sprintf("  %d:%d  ", line, column)
 	}
-	shown, skip := clipLine(text[start:end], begin-start)
+	window := 160
+	if cells > 0 {
+		window = min(window, max(cells-len(prefix)-2*len(ellipsis), 12))
+	}
+	shown, skip := clipLine(text[start:end], begin-start, window)
 	b.WriteString(prefix)
 	b.WriteString(strings.Map(oneColumn, shown))
 	b.WriteByte('\n')
 	lead := text[start+skip : begin]
+	indent := len(prefix) + width(lead)
 	if skip > 0 {
-		b.WriteString(strings.Repeat(" ", utf8.RuneCountInString(ellipsis)))
+		indent += len(ellipsis)
 	}
-	b.WriteString(strings.Repeat(" ", len(prefix)+width(lead)))
+	b.WriteString(strings.Repeat(" ", indent))
 	stop := min(max(e.End, begin), end)
 	carets := max(width(text[begin:stop]), 1)
 	if rest := width(shown) - width(lead); carets > rest && rest > 0 {
@@ -120,7 +129,11 @@ func (e *Error) Render(text string) string {
 	}
 	b.WriteString(strings.Repeat("^", carets))
 	if e.Hint != "" {
-		b.WriteByte(' ')
+		between := " "
+		if cells > 0 && indent+carets+1+width(e.Hint) > cells { // below, then
+			between = "\n  "
+		}
+		b.WriteString(between)
 		b.WriteString(e.Hint)
 	}
 	return b.String()
@@ -138,23 +151,30 @@ func (es Errors) Render(text string) string {
 // ellipsis marks the place where a long line was cut.
 const ellipsis = "..."
 
-// clipLine cuts a line of more than 160 bytes to a window around at, and
+// clipLine cuts a line of more cells than window to so many around at, and
 // returns the bytes it left out at the front.
-func clipLine(line string, at int) (shown string, skipped int) {
-	const window, before = 160, 100
-	if len(line) <= window {
+func clipLine(line string, at, window int) (shown string, skipped int) {
+	if width(line) <= window {
 		return line, 0
 	}
-	from := max(0, at-before)
-	if from < len(ellipsis) {
+	from := at
+	for room := window * 5 / 8; from > 0; {
+		r, size := utf8.DecodeLastRuneInString(line[:from])
+		if room -= runeWidth(r); room < 0 {
+			break
+		}
+		from -= size
+	}
+	if from <= len(ellipsis) {
 		from = 0
 	}
-	for from > 0 && !utf8.RuneStart(line[from]) {
-		from--
-	}
-	to := min(len(line), from+window)
-	for to < len(line) && !utf8.RuneStart(line[to]) {
-		to++
+	to := from
+	for room := window; to < len(line); {
+		r, size := utf8.DecodeRuneInString(line[to:])
+		if room -= runeWidth(r); room < 0 {
+			break
+		}
+		to += size
 	}
 	shown = line[from:to]
 	if from > 0 {

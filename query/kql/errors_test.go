@@ -176,6 +176,37 @@ func TestRenderLongLine(t *testing.T) {
 	}
 }
 
+// TestRenderWidth checks that a terminal breaks neither the line nor the carets
+// of an error, or the carets would stand under something else.
+func TestRenderWidth(t *testing.T) {
+	for _, text := range []string{
+		"T | where aaaaaaaa == 1 and bbbbbbbb == 2 and cccccccc == 3 | foo bar | where dddddddddd == 5 and eeeeeeeeee == 6",
+		"T | where x == '日本語日本語日本語日本語日本語' | foo '日本語日本語日本語日本語日本語日本語' | where dddddddddd == 5",
+		"T\n| where x == 1 | foo " + strings.Repeat("z", 200),
+		"T | foo",
+	} {
+		_, errs := Parse(text)
+		if len(errs) == 0 {
+			t.Fatalf("%s: no error", text)
+		}
+		for cells := 30; cells <= 130; cells += 10 {
+			lines := strings.Split(errs[0].RenderWidth(text, cells), "\n")
+			if width(lines[1]) > cells || width(strings.TrimRight(lines[2], " ")) > cells {
+				t.Errorf("%d cells are not enough for\n%s\n%s", cells, lines[1], lines[2])
+			}
+			at := 0 // the cell of foo
+			if n := strings.Index(lines[1], "foo"); n < 0 {
+				t.Errorf("%d cells do not show the place: %s", cells, lines[1])
+			} else {
+				at = width(lines[1][:n])
+			}
+			if caret := strings.IndexByte(lines[2], '^'); caret != at {
+				t.Errorf("%d cells: the carets begin at %d, want %d:\n%s\n%s", cells, caret, at, lines[1], lines[2])
+			}
+		}
+	}
+}
+
 func TestPosition(t *testing.T) {
 	text := "ab\ncd\r\nä日f\rg"
 	tests := []struct{ offset, line, column int }{
