@@ -15,14 +15,12 @@ import (
 	"io"
 	"log/slog"
 	"math"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/ClickHouse/ch-go"
-	"github.com/ClickHouse/ch-go/chpool"
 	"github.com/ClickHouse/ch-go/proto"
 	"github.com/ClickHouse/clickhouse-go/v2"
 
@@ -44,7 +42,7 @@ type Config struct {
 
 // Runner is a pool of connections. It is safe for concurrent use.
 type Runner struct {
-	pool *chpool.Pool
+	pool *pool
 	log  *slog.Logger
 	// writable says that the user could write, so that each query must say that
 	// it does not. A read-only user may not set that setting.
@@ -67,26 +65,22 @@ func Open(ctx context.Context, cfg Config) (*Runner, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	pool, err := chpool.New(ctx, chpool.Options{
-		ClientOptions: ch.Options{
-			Address: opts.Addr[0], Database: opts.Auth.Database, User: opts.Auth.Username, Password: opts.Auth.Password,
-			ClientName: "hubscope query", TLS: opts.TLS, DialTimeout: 5 * time.Second, HandshakeTimeout: 10 * time.Second,
-			// The server reports progress ten times a second; silence for long means it is gone.
-			ReadTimeout: 30 * time.Second, Compression: ch.CompressionDisabled,
-		},
-		MaxConns: int32(cfg.MaxConns), MaxConnIdleTime: 5 * time.Minute, HealthCheckPeriod: time.Minute,
-	})
+	pool, err := newPool(ch.Options{
+		Address: opts.Addr[0], Database: opts.Auth.Database, User: opts.Auth.Username, Password: opts.Auth.Password,
+		ClientName: "hubscope query", TLS: opts.TLS, DialTimeout: dialTimeout, HandshakeTimeout: handshakeTimeout,
+		ReadTimeout: handshakeTimeout, Compression: ch.CompressionDisabled,
+	}, cfg.MaxConns)
 	if err != nil {
 		return nil, fmt.Errorf("clickhouse: %w", err)
 	}
 	r := &Runner{pool: pool, log: cfg.Log}
 	var readonly, version proto.ColStr
-	err = pool.Do(ctx, ch.Query{
+	err = pool.do(ctx, ch.Query{
 		Body:   "SELECT toString(getSetting('readonly')) AS readonly, version() AS version",
 		Result: proto.Results{{Name: "readonly", Data: &readonly}, {Name: "version", Data: &version}},
 	})
 	if err != nil || readonly.Rows() != 1 {
-		pool.Close()
+		pool.close()
 		return nil, fmt.Errorf("clickhouse: %w", err)
 	}
 	r.writable, r.version = readonly.Row(0) == "0", version.Row(0)
@@ -105,11 +99,8 @@ func redact(err error) error {
 // Version returns the server's version.
 func (r *Runner) Version() string { return r.version }
 
-// Ping says whether the server answers.
-func (r *Runner) Ping(ctx context.Context) error { return r.pool.Ping(ctx) }
-
 // Close closes the connections; running queries end.
-func (r *Runner) Close() { r.pool.Close() }
+func (r *Runner) Close() { r.pool.close() }
 
 // settings are the limits of a statement. The compiler's own settings are part
 // of its SQL.
@@ -198,7 +189,7 @@ func (r *Runner) do(ctx context.Context, s query.Statement, rows *rows) error {
 	if err != nil {
 		return err
 	}
-	return r.ask(ctx, ch.Query{
+	return r.pool.do(ctx, ch.Query{
 		ExternalTable: name, ExternalData: external,
 		Body: s.SQL, QueryID: s.ID, Settings: r.settings(s),
 		Parameters: ch.Parameters(map[string]any{"now": s.Now.UTC().Format(nowFormat)}),
@@ -224,21 +215,6 @@ func (r *Runner) do(ctx context.Context, s query.Statement, rows *rows) error {
 	})
 }
 
-// ask runs q on a connection of the pool. After anything but an orderly error
-// of the server the state of the connection is not known, so it is closed.
-func (r *Runner) ask(ctx context.Context, q ch.Query) error {
-	conn, err := r.pool.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	if err = conn.Do(ctx, q); err != nil && !ch.IsException(err) {
-		conn.Close()
-		return err
-	}
-	conn.Release()
-	return err
-}
-
 // Estimate implements [query.Runner] by EXPLAIN ESTIMATE, which reads indexes only.
 func (r *Runner) Estimate(ctx context.Context, s query.Statement) (int64, error) {
 	var (
@@ -246,7 +222,7 @@ func (r *Runner) Estimate(ctx context.Context, s query.Statement) (int64, error)
 		parts, counts, marks proto.ColUInt64
 		total                int64
 	)
-	err := r.ask(ctx, ch.Query{
+	err := r.pool.do(ctx, ch.Query{
 		Body: "EXPLAIN ESTIMATE " + s.SQL, Settings: r.settings(query.Statement{Limits: query.Limits{Time: 10 * time.Second}, RowFilters: s.RowFilters}),
 		Parameters: ch.Parameters(map[string]any{"now": s.Now.UTC().Format(nowFormat)}),
 		Result: proto.Results{{Name: "database", Data: &database}, {Name: "table", Data: &table}, {Name: "parts", Data: &parts},
@@ -270,7 +246,7 @@ func (r *Runner) Rollups(ctx context.Context) (map[string]time.Time, error) {
 	var name proto.ColStr
 	var since proto.ColInt64
 	found := map[string]time.Time{}
-	err := r.ask(ctx, ch.Query{
+	err := r.pool.do(ctx, ch.Query{
 		Body:     "SELECT toString(Name) AS name, toInt64(max(Since)) AS since FROM " + query.RollupStarts + " GROUP BY Name",
 		Settings: r.settings(query.Statement{}),
 		Result:   proto.Results{{Name: "name", Data: &name}, {Name: "since", Data: &since}},
@@ -293,7 +269,7 @@ func (r *Runner) Rollups(ctx context.Context) (map[string]time.Time, error) {
 // Kill implements [query.Runner].
 func (r *Runner) Kill(ctx context.Context, id string) error {
 	results := proto.Results{}
-	err := r.ask(ctx, ch.Query{
+	err := r.pool.do(ctx, ch.Query{
 		Body:       "KILL QUERY WHERE query_id = {id:String} ASYNC",
 		Parameters: ch.Parameters(map[string]any{"id": id}),
 		Result:     results.Auto(),
@@ -464,6 +440,10 @@ func (r *rows) translate(id string, err error) error {
 	wrap := func(code query.Code, message string) error {
 		return &query.Error{Code: code, Message: message, ID: id, Err: err}
 	}
+	const away = "the storage engine does not answer; try again in a moment"
+	if errors.As(err, new(*unreachableError)) {
+		return wrap(query.CodeUnavailable, away)
+	}
 	if errors.Is(err, context.Canceled) {
 		return wrap(query.CodeCanceled, "the query was canceled")
 	}
@@ -472,9 +452,8 @@ func (r *rows) translate(id string, err error) error {
 	}
 	e, ok := ch.AsException(err)
 	if !ok {
-		var network net.Error
-		if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ch.ErrClosed) {
-			return wrap(query.CodeUnavailable, "the storage engine does not answer; try again in a moment")
+		if broken(err) {
+			return wrap(query.CodeUnavailable, away)
 		}
 		return wrap(query.CodeInternal, "internal error; the log has the details under this query id")
 	}
