@@ -235,9 +235,29 @@ describe('supplementary queries', () => {
         purpose: 'logs-volume',
         rowLimit: undefined,
         query:
-          'Connections | where Hub == "a"\n| summarize Events = count() by bin(TimeGenerated, $__timeInterval), level = Level',
+          'Connections | where Hub == "a"\n| summarize Events = count() by bin(TimeGenerated, $__timeInterval), level = column_ifexists("Level", "")',
       },
     ]);
+  });
+
+  it('know the columns from the schema of the editor', async () => {
+    const columns = (...names: string[]) => names.map((Name) => ({ Name, CslType: 'string' }));
+    const Tables = {
+      Connections: { Name: 'Connections', OrderedColumns: columns('TimeGenerated', 'Level') },
+      QueryLog: { Name: 'QueryLog', OrderedColumns: columns('TimeGenerated', 'Text') },
+      Devices: { Name: 'Devices', OrderedColumns: columns('DeviceId') },
+    };
+    const { datasource } = grafana({
+      answers: { 'resources/kusto-schema': () => ({ Plugins: [], Databases: { hubscope: { Tables } } }) },
+    });
+    await datasource.kustoSchema();
+    const volume = (text: string) =>
+      datasource.getSupplementaryQuery({ type: SupplementaryQueryType.LogsVolume }, query(text, { format: 'logs' }))
+        ?.query;
+    expect(volume('Connections')).toMatch(/, level = Level$/);
+    expect(volume('QueryLog')).toMatch(/, \$__timeInterval\)$/);
+    expect(volume('Devices')).toBeUndefined();
+    expect(volume('let T = Connections; T')).toMatch(/, level = column_ifexists\("Level", ""\)$/);
   });
 
   it('count by level only where there is one, and not where there is no time', async () => {
@@ -337,6 +357,9 @@ describe('filters from log lines', () => {
       datasource.modifyQuery(query('Connections'), { type: 'ADD_FILTER', options: { key, value } }).query;
     expect(where('WouldFailStrict', 'true')).toBe('Connections\n| where WouldFailStrict == true');
     expect(where('ClientPort', '50123')).toBe('Connections\n| where ClientPort == 50123');
+    expect(where('TimeGenerated', '2026-11-22T02:02:03.45Z')).toBe(
+      'Connections\n| where TimeGenerated == datetime(2026-11-22T02:02:03.45Z)'
+    );
     expect(where('Properties', '{}')).toBe('Connections\n| where tostring(Properties) == "{}"');
   });
 

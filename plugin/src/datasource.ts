@@ -66,7 +66,10 @@ const CONTEXT_WINDOW_MS = 6 * 60 * 60 * 1000;
 /** What setSchemaFromShowSchema of Microsoft's language service takes. */
 export interface KustoSchema {
   Plugins: unknown[];
-  Databases: Record<string, unknown>;
+  Databases: Record<
+    string,
+    { Tables?: Record<string, { Name: string; OrderedColumns: Array<{ Name: string; CslType: string }> }> }
+  >;
 }
 
 /**
@@ -206,7 +209,12 @@ export class HubscopeDataSource
 
   /** The schema as Microsoft's KQL language service takes it, macros as functions. */
   kustoSchema(): Promise<KustoSchema> {
-    return this.kept('kusto-schema', () => this.resource<KustoSchema>('kusto-schema'));
+    return this.kept('kusto-schema', async () => {
+      const schema = await this.resource<KustoSchema>('kusto-schema');
+      // An editor of code asks for this one alone; filters and log volumes go by the columns.
+      this.loaded ??= tablesOf(schema);
+      return schema;
+    });
   }
 
   /** What is asked for once and, after a while or a failure, again. */
@@ -255,7 +263,7 @@ export class HubscopeDataSource
   getSupplementaryQuery(options: SupplementaryQueryOptions, original: HubscopeQuery): HubscopeQuery | undefined {
     const query = migrate(original);
     const text = query.query ?? '';
-    if (!this.filterQuery(query) || !this.hasColumn(text, TIME)) {
+    if (!this.filterQuery(query) || this.hasColumn(text, TIME) === false) {
       return undefined;
     }
     const { builder: _builder, ...rest } = query;
@@ -420,14 +428,11 @@ export class HubscopeDataSource
     return this.loaded?.tables.find(({ name }) => name === table)?.columns.find(({ name }) => name === column)?.type;
   }
 
-  /** Whether the table of a query has a column; of a table that is not known yet it is believed. */
-  private hasColumn(text: string, column: string): boolean {
+  /** Whether the table of a query has a column; undefined of a table that is not known. */
+  private hasColumn(text: string, column: string): boolean | undefined {
     const table = sourceTable(text);
     const known = this.loaded?.tables.find(({ name }) => name === table);
-    if (!known) {
-      return table !== undefined && (!this.loaded || column === TIME);
-    }
-    return known.columns.some(({ name }) => name === column);
+    return table === undefined ? false : known?.columns.some(({ name }) => name === column);
   }
 
   // Live tail.
@@ -471,6 +476,16 @@ export class HubscopeDataSource
       catchError((failure: unknown) => refuse(failure instanceof Error ? failure.message : String(failure)))
     );
   }
+}
+
+/** tablesOf reads tables and columns from the schema of the editor. */
+function tablesOf(schema: KustoSchema): Schema {
+  const [[database, { Tables = {} }]] = Object.entries(schema.Databases);
+  const tables = Object.values(Tables).map(({ Name, OrderedColumns }) => ({
+    name: Name,
+    columns: OrderedColumns.map((column) => ({ name: column.Name, type: column.CslType })),
+  }));
+  return { database, tables };
 }
 
 /** migrate brings a stored query to the present version. One of a newer version is left for the backend to refuse. */

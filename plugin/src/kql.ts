@@ -145,6 +145,12 @@ export function predicate(column: string, value: string, equal: boolean, type?: 
         return `${left} ${is} guid(${value})`;
       }
       break;
+    case 'datetime':
+      // A log line leaves out the zeros at the end, which tostring() has.
+      if (/^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(value)) {
+        return `${left} ${is} datetime(${value})`;
+      }
+      break;
   }
   return `tostring(${left}) ${is} ${quote(value)}`;
 }
@@ -162,9 +168,9 @@ function events(text: string): string {
   return text.slice(0, pipeline[at]?.start ?? pipeline[pipeline.length - 1]?.end).trimEnd();
 }
 
-/** volumeQuery counts the events of a query over time. */
-export function volumeQuery(text: string, byLevel: boolean): string {
-  const level = byLevel ? ', level = Level' : '';
+/** volumeQuery counts the events of a query over time, by their level if there is one, which may not be known. */
+export function volumeQuery(text: string, byLevel: boolean | undefined): string {
+  const level = byLevel === undefined ? ', level = column_ifexists("Level", "")' : byLevel ? ', level = Level' : '';
   return `${events(text)}\n| summarize Events = count() by bin(TimeGenerated, $__timeInterval)${level}`;
 }
 

@@ -43,6 +43,24 @@ describe('collectVariables', () => {
     });
   });
 
+  it('takes the value of a repeated panel that only the panel itself knows', () => {
+    // As Grafana's scenes have it: not in scopedVars, and the dashboard's variable still says All.
+    const scene = templateSrv(variables);
+    const local: Record<string, unknown> = { everything: 'b', version: '1.1', hub: '' };
+    const replace: typeof scene.replace = (target, scopedVars, format) => {
+      const name = /^\$\{(\w+)\}$/.exec(target ?? '')?.[1] ?? '';
+      return name in local && typeof format === 'function'
+        ? format(local[name], { name })
+        : scene.replace(target, scopedVars, format);
+    };
+    expect(collectVariables('$everything $version $hub $custom', {}, { ...scene, replace })).toEqual({
+      everything: { values: ['b'], all: false, multi: true },
+      version: { values: ['1.1'], all: false, multi: true },
+      hub: { values: [''], all: false, multi: false },
+      custom: { values: ['.*'], all: true, multi: false },
+    });
+  });
+
   it('takes variables that only the panel knows', () => {
     expect(collect('$row', { row: { value: 7, text: '7' } })).toEqual({
       row: { values: ['7'], all: false, multi: false },
@@ -141,6 +159,18 @@ describe('the query of a variable', () => {
       purpose: 'variable',
       variables: { hub: { values: ['a'] } },
     });
+  });
+
+  it.each<Partial<HubscopeVariableQuery> | string>([
+    '',
+    { query: ' ' },
+    { source: 'values' },
+    { source: 'values', table: 'Connections' },
+    { source: 'columns' },
+  ])('asks for nothing while it is not complete: %j', async (query) => {
+    const { data, requests } = await ask({}, query);
+    expect(data).toEqual([]);
+    expect(requests).toEqual([]);
   });
 
   it('says why KQL failed', async () => {

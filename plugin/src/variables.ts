@@ -11,7 +11,7 @@ import {
   type TimeRange,
 } from '@grafana/data';
 import { getTemplateSrv, type TemplateSrv } from '@grafana/runtime';
-import { from, map, type Observable } from 'rxjs';
+import { from, map, type Observable, of } from 'rxjs';
 import { VariableEditor } from './components/VariableEditor';
 import { type HubscopeDataSource } from './datasource';
 import { type HubscopeVariableQuery, SCHEMA_VERSION, type VariableValue } from './types';
@@ -49,14 +49,16 @@ export function collectVariables(
   const defined = templateSrv.getVariables();
   for (const name of references(text)) {
     let value: unknown;
+    let called = false;
     const expression = '${' + name + '}';
     // The format function sees the values as they are. It is not called for the
     // "custom all value" of a variable, which is in the text that comes back.
     const replaced = templateSrv.replace(expression, scopedVars, (v: unknown) => {
       value = v;
+      called = true;
       return '';
     });
-    if (value === undefined) {
+    if (!called) {
       if (replaced === expression) {
         continue;
       }
@@ -66,9 +68,12 @@ export function collectVariables(
     const current =
       scopedVars[name]?.value ??
       (definition && 'current' in definition ? (definition.current as never)['value'] : undefined);
+    // A repeated panel or row has one value of its own, where the dashboard's variable,
+    // which is all that the definition tells, still says All.
+    const one = called && !Array.isArray(value) && value !== ALL;
     found[name] = {
       values: list(value).filter((v) => v !== ALL),
-      all: list(current).includes(ALL),
+      all: list(current).includes(ALL) && !one,
       multi: Array.isArray(value) || Boolean(definition && 'multi' in definition && definition.multi),
     };
   }
@@ -145,16 +150,27 @@ export class HubscopeVariables extends CustomVariableSupport<HubscopeDataSource,
     const query = migrateVariable(request.targets[0]);
     const range: TimeRange = request.range ?? getDefaultTimeRange();
     const replace = (text = '') => getTemplateSrv().replace(text, request.scopedVars);
+    // Grafana asks at once, also while there is nothing to ask for yet.
+    const nothing = of({ data: [] });
     switch (query.source) {
       case 'columns':
+        if (!query.table) {
+          return nothing;
+        }
         return from(this.datasource.columns(replace(query.table))).pipe(
           map((columns) => ({ data: columns.map(({ name }) => ({ text: name, value: name })) }))
         );
       case 'values':
+        if (!query.table || !query.column) {
+          return nothing;
+        }
         return from(this.datasource.values(replace(query.table), replace(query.column), range)).pipe(
           map((data) => ({ data }))
         );
       default:
+        if (!this.datasource.filterQuery(query)) {
+          return nothing;
+        }
         return this.datasource
           .query({ ...request, targets: [{ ...query, format: 'table', purpose: 'variable' }] })
           .pipe(

@@ -76,7 +76,7 @@ func filterTables() []string {
 }
 
 // filterOperators says what can be done with filters, by Grafana's words.
-const filterOperators = "operators are =, !=, =|, !=|, =~, !~, < and >"
+const filterOperators = "operators are =, !=, =|, !=|, =~, !~, <, <=, > and >="
 
 // predicate returns the KQL of a filter.
 func (f Filter) predicate() (FilterColumn, string, error) {
@@ -133,7 +133,7 @@ func (f Filter) predicate() (FilterColumn, string, error) {
 			match = "not(" + match + ")"
 		}
 		return c, match, nil
-	case "<", ">":
+	case "<", "<=", ">", ">=":
 		l, err := literal(f.Value)
 		if c.Type == "string" {
 			return c, "strcmp(" + c.Name + ", " + l + ") " + f.Operator + " 0", err

@@ -184,7 +184,9 @@ func TestFilterOperators(t *testing.T) {
 		{Filter{Key: "DeviceId", Operator: "=~", Value: `^valve-\d+`}, `DeviceId matches regex "^valve-\\d+"`},
 		{Filter{Key: "DeviceId", Operator: "!~", Value: "x"}, `not(DeviceId matches regex "x")`},
 		{Filter{Key: "TlsVersion", Operator: "<", Value: "1.2"}, `strcmp(TlsVersion, "1.2") < 0`},
+		{Filter{Key: "TlsVersion", Operator: "<=", Value: "1.2"}, `strcmp(TlsVersion, "1.2") <= 0`},
 		{Filter{Key: "TlsVersion", Operator: ">", Value: "1.2"}, `strcmp(TlsVersion, "1.2") > 0`},
+		{Filter{Key: "TlsVersion", Operator: ">=", Value: "1.2"}, `strcmp(TlsVersion, "1.2") >= 0`},
 		{Filter{Key: "WouldFailStrict", Operator: "=", Value: "True"}, `WouldFailStrict == bool(true)`},
 		{Filter{Key: "WouldFailStrict", Operator: "=|", Values: Values{"true", "false"}}, `WouldFailStrict in (bool(true), bool(false))`},
 		{Filter{Key: "WouldFailStrict", Operator: "=", Value: "maybe"}, ""},
@@ -414,7 +416,7 @@ func FuzzTypedVariable(f *testing.F) {
 // FuzzFilterStaysLiteral asserts the same of ad hoc filters.
 func FuzzFilterStaysLiteral(f *testing.F) {
 	for _, v := range hostile {
-		for _, op := range []string{"=", "!=", "=|", "!=|", "=~", "!~", "<", ">"} {
+		for _, op := range []string{"=", "!=", "=|", "!=|", "=~", "!~", "<", "<=", ">", ">="} {
 			f.Add("Hub", op, v)
 		}
 		f.Add(v, "=", "x")

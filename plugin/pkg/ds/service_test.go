@@ -452,7 +452,7 @@ func TestQueryDataFilters(t *testing.T) {
 	if !strings.Contains(fmt.Sprint(f.Meta.Notices), "no place") {
 		t.Errorf("notices %+v", f.Meta.Notices)
 	}
-	for _, op := range []string{"=", "!=", "=|", "!=|", "=~", "!~", "<", ">"} {
+	for _, op := range []string{"=", "!=", "=|", "!=|", "=~", "!~", "<", "<=", ">", ">="} {
 		one(t, d, nil, panel("A", "Connections | take 1", fmt.Sprintf(`"adHocFilters":[{"key":"TlsVersion","operator":%q,"value":"1.2"}]`, op)))
 	}
 }
