@@ -392,6 +392,15 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 		}
 		return call(k, v.null, agg(name, v.sql))
 	}
+	// orZero gives the documented default for no rows, or none but nulls.
+	// (summarize-operator, default values of aggregations)
+	orZero := func(k kind, name string, v val, none string) val {
+		sql := agg(name, v.sql)
+		if v.null {
+			sql = "ifNull(" + sql + ", " + none + ")"
+		}
+		return call(k, false, sql)
+	}
 	switch base {
 	case "count":
 		return call(kLong, false, "toInt64(count())")
@@ -405,15 +414,15 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 			return nullOf(kDatetime)
 		case kTimespan:
 		case kJSON:
-			return g.json(orNull(kReal, "sum", g.num(v, kReal)))
+			return g.json(orZero(kReal, "sum", g.num(v, kReal), "0"))
 		default:
 			if v.k != k && !(v.k == kInt && k == kLong) {
 				v = g.num(v, k)
 			}
 		}
-		r := orNull(k, "sum", v)
+		r := orZero(k, "sum", v, zeroOf(k))
 		if k == kDecimal {
-			r.sql = "CAST(" + r.sql + ", '" + nullable(decimalType, r.null) + "')"
+			r.sql = "CAST(" + r.sql + ", '" + decimalType + "')"
 		}
 		return r
 	case "avg":
@@ -435,7 +444,7 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 		if v.k != kInt && v.k != kLong && v.k != kReal {
 			v = g.num(v, kReal)
 		}
-		return orNull(kReal, "avg", v)
+		return orZero(kReal, "avg", v, "nan")
 	case "min", "max":
 		v := args[0]
 		if v.k == kArray {
@@ -473,8 +482,12 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 			v = call(kReal, v.null, "toFloat64("+g.ticks(v)+")")
 		}
 		f := map[string]string{"stdev": "stddevSampStable", "stdevp": "stddevPopStable", "variance": "varSampStable", "variancep": "varPopStable"}[base]
+		if base == "stdev" || base == "variance" {
+			// Of one value they are 0, not NaN.
+			r := g.hoist(orZero(kReal, f, g.num(v, kReal), "0"))
+			return call(kReal, false, "if(isFinite("+r.sql+"), "+r.sql+", 0)")
+		}
 		r := orNull(kReal, f, g.num(v, kReal))
-		// The sample forms of one value are 0, not NaN.
 		r.sql = "if(isInfinite(" + r.sql + ") OR isNaN(" + r.sql + "), 0, " + r.sql + ")"
 		return r
 	case "covariance", "covariancep":
@@ -486,24 +499,19 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 		}
 		return call(kReal, true, "if(isInfinite("+sql+") OR isNaN("+sql+"), 0, "+sql+")")
 	case "make_list", "make_list_with_nulls":
-		return g.makeList(base, args, filter)
+		return limitArray(g.makeList(base, args[0], filter), listSize(a, args))
 	case "make_set":
 		v := listElem(args[0])
-		if a.Args[0].Type() == plan.Dynamic {
-			// Arrays are taken apart: a set is of their elements.
-			j := g.hoist(g.json(args[0]))
-			arr := g.raws(args[0])
-			one := "if(startsWith(ifNull(" + j.sql + ", ''), '['), " + arr.sql + ", if(isNull(" + j.sql + "), emptyArrayString(), [assumeNotNull(" + j.sql + ")]))"
-			if args[0].k == kArray {
-				one = arr.sql
-			}
-			return limitArray(val{k: kArray, elem: kJSON, sql: "arrayFilter(x -> x != 'null', " + agg("groupUniqArrayArray", one) + ")"}, args[1:])
+		if one, ok := g.apart(args[0]); ok {
+			v = val{k: kArray, elem: kJSON, sql: "arrayFilter(x -> x != 'null', " + agg("groupUniqArrayArray", one) + ")"}
+		} else {
+			v = val{k: kArray, elem: v.k, sql: agg("groupUniqArray", v.sql)}
 		}
-		return limitArray(val{k: kArray, elem: v.k, sql: agg("groupUniqArray", v.sql)}, args[1:])
+		return limitArray(v, listSize(a, args))
 	case "make_bag", "make_dictionary":
 		j := g.json(args[0])
 		pairs := agg("groupArrayArray", "JSONExtractKeysAndValuesRaw("+nonNull(j)+")")
-		return bagOf(g, pairs)
+		return bagOf(g, pairs, args[1:])
 	case "hll":
 		return g.hll(agg, args[0])
 	case "hll_merge":
@@ -569,6 +577,15 @@ func listElem(v val) val {
 	return v
 }
 
+// listSize is the size of a list or a set that a call asks for. The old spellings
+// have one of their own. (make_list-aggregation-function, make_set-aggregation-function)
+func listSize(a *plan.Agg, args []val) []val {
+	if size := args[1:]; len(size) > 0 || a.Func.Name != "makelist" && a.Func.Name != "makeset" {
+		return size
+	}
+	return []val{constant(&plan.Const{T: plan.Long, Int: 128})}
+}
+
 // limitArray cuts an array to a maximal size.
 func limitArray(v val, size []val) val {
 	if len(size) > 0 {
@@ -579,19 +596,45 @@ func limitArray(v val, size []val) val {
 	return v
 }
 
-// makeList collects values in the order of the rows, if they have one.
-func (g *gen) makeList(base string, args []val, filter string) val {
-	v := listElem(args[0])
-	if v.k == kArray {
-		v = g.json(v)
+// apart writes the elements that a dynamic value adds to a list or a set as an
+// array of JSON: those of an array, otherwise the value itself. ok is false for
+// what cannot be an array.
+func (g *gen) apart(v val) (sql string, ok bool) {
+	switch v.k {
+	case kArray:
+		return g.raws(v).sql, true
+	case kJSON:
+		j := g.hoist(v)
+		if !j.null {
+			return "if(startsWith(" + j.sql + ", '['), " + g.raws(j).sql + ", [" + j.sql + "])", true
+		}
+		return "multiIf(startsWith(ifNull(" + j.sql + ", ''), '['), " + g.raws(j).sql + ", isNull(" + j.sql + "), emptyArrayString(), [assumeNotNull(" + j.sql + ")])", true
 	}
-	nulls := base == "make_list_with_nulls" && v.null
+	return "", false
+}
+
+// makeList collects values in the order of the rows, if they have one. Arrays give
+// their elements: the documented examples join arrays by it, and put each into one
+// of its own (pack_array) where they are to stay.
+// (geo-h3cell-rings-function, geo-point-in-polygon-function)
+func (g *gen) makeList(base string, arg val, filter string) val {
+	v := listElem(arg)
+	if one, ok := g.apart(arg); ok {
+		if base == "make_list_with_nulls" && v.null {
+			j := g.hoist(v)
+			one = "if(isNull(" + j.sql + "), ['null'], " + one + ")"
+		} else if base != "make_list_with_nulls" {
+			one = "arrayFilter(x -> x != 'null', " + one + ")"
+		}
+		r := g.makeListOf(val{k: kArray, elem: kJSON, sql: one}, false, filter)
+		return val{k: kArray, elem: kJSON, sql: "arrayFlatten(" + r.sql + ")"}
+	}
+	return g.makeListOf(v, base == "make_list_with_nulls" && v.null, filter)
+}
+
+func (g *gen) makeListOf(v val, nulls bool, filter string) val {
 	elem := v.sql
-	switch {
-	case nulls && v.k == kJSON:
-		elem, nulls = "ifNull("+v.sql+", 'null')", false
-		v.null = false
-	case nulls:
+	if nulls {
 		elem = "tuple(" + v.sql + ")"
 	}
 	cond := filter
@@ -622,7 +665,7 @@ func (g *gen) makeList(base string, args []val, filter string) val {
 		x := g.variable()
 		sql = "arrayMap(" + x + " -> " + x + ".1, " + sql + ")"
 	}
-	return limitArray(val{k: kArray, elem: v.k, elemNull: nulls, sql: sql}, args[1:])
+	return val{k: kArray, elem: v.k, elemNull: nulls, sql: sql}
 }
 
 // percentile writes a nearest-rank percentile: the value at rank
@@ -685,7 +728,7 @@ func justBelow(share float64) string { return float(share * (1 - 1e-13)) }
 func (g *gen) buildSchema(agg func(string, ...string) string, v val) val {
 	j := g.json(v)
 	all := g.named("values", val{k: kArray, elem: kJSON, sql: agg("groupArray", j.sql)})
-	return call(kJSON, false, g.schemaOf(all.sql, 4))
+	return call(kJSON, true, "if(empty("+all.sql+"), NULL, "+g.schemaOf(all.sql, 4)+")")
 }
 
 func (g *gen) schemaOf(values string, depth int) string {

@@ -32,11 +32,11 @@ func (g *gen) hllText(few, regs, dense string) string {
 	f, r := g.hoist(val{k: kArray, sql: few}), g.hoist(val{k: kArray, sql: regs})
 	x := g.variable()
 	list := "arrayStringConcat(arrayMap(" + x + " -> concat('\"', toString(reinterpretAsInt64(" + x + ")), '\"'), arraySort(" + f.sql + ")), ',')"
-	test := "length(" + f.sql + ") <= " + itoa(hllFew)
+	none, test := "empty("+f.sql+")", "length("+f.sql+") <= "+itoa(hllFew)
 	if dense != "" {
-		test += " AND NOT " + dense
+		none, test = none+" AND NOT "+dense, test+" AND NOT "+dense
 	}
-	return "if(" + test + ", concat('" + hllHead + "[', " + list + ", '],[]]'), concat('" + hllHead + "[],', toJSONString(" + r.sql + "), ']'))"
+	return "multiIf(" + none + ", NULL, " + test + ", concat('" + hllHead + "[', " + list + ", '],[]]'), concat('" + hllHead + "[],', toJSONString(" + r.sql + "), ']'))"
 }
 
 // hll writes the state of values' hashes.
@@ -49,7 +49,7 @@ func (g *gen) hll(agg func(string, ...string) string, v val) val {
 	at, rank := register(h)
 	few := filtered(agg("groupUniqArray", h), "groupUniqArray", "("+itoa(hllFew+1)+")", cond)
 	regs := filtered(agg("maxMap", "["+at+"]", "["+rank+"]"), "maxMap", "", cond)
-	return call(kJSON, false, g.hllText(few, regs, ""))
+	return call(kJSON, true, g.hllText(few, regs, ""))
 }
 
 // filtered adds parameters and a condition to the call of an aggregate, which may
@@ -79,7 +79,7 @@ func (g *gen) hllParts(v val) (hashes, at, rank string) {
 func (g *gen) hllMerge(v val) val {
 	list, at, rank := g.hllParts(v)
 	dense := "(max(length(" + at + ") > length(" + list + ")) > 0)"
-	return call(kJSON, false, g.hllText("groupUniqArrayArray("+itoa(hllFew+1)+")("+list+")", "maxMap("+at+", "+rank+")", dense))
+	return call(kJSON, true, g.hllText("groupUniqArrayArray("+itoa(hllFew+1)+")("+list+")", "maxMap("+at+", "+rank+")", dense))
 }
 
 // digestText writes a digest from sorted values (numbers, or the text of numbers)
@@ -129,7 +129,7 @@ func (g *gen) tdigest(agg func(string, ...string) string, a []val) val {
 		cond += "isNotNull(" + v.sql + ")"
 	}
 	m := g.named("digest", val{k: kArray, sql: filtered(agg("sumMap", "["+x+"]", "["+w+"]"), "sumMap", "", cond)})
-	return call(kJSON, false, g.digestText(head, m.sql+".1", m.sql+".2"))
+	return g.digestOf(head, m)
 }
 
 // digestPairs writes the values of a digest as text, with their weights.
@@ -142,7 +142,12 @@ func (g *gen) digestPairs(v val) (j, pairs string) {
 // joinedDigest writes the digest of all pairs of value and weight.
 func (g *gen) joinedDigest(head, pairs string) val {
 	p := g.named("pairs", val{k: kArray, sql: "arraySort(x -> (toFloat64OrZero(x.1), toInt64OrZero(x.1)), " + pairs + ")"})
-	return call(kJSON, false, g.digestText(head, p.sql+".1", p.sql+".2"))
+	return g.digestOf(head, p)
+}
+
+// digestOf writes the digest of sorted values and their weights, null for none.
+func (g *gen) digestOf(head string, p val) val {
+	return call(kJSON, true, "if(empty("+p.sql+".1), NULL, "+g.digestText(head, p.sql+".1", p.sql+".2")+")")
 }
 
 // digestHead writes the head of a digest.
@@ -214,7 +219,7 @@ var digestFunctions = map[string]function{
 		}
 		few := "arrayDistinct(arrayConcat(" + strings.Join(lists, ", ") + "))"
 		regs := "arrayReduce('maxMap', [" + strings.Join(ats, ", ") + "], [" + strings.Join(ranks, ", ") + "])"
-		return call(kJSON, false, g.hllText(few, regs, "("+strings.Join(dense, " OR ")+")"))
+		return call(kJSON, true, g.hllText(few, regs, "("+strings.Join(dense, " OR ")+")"))
 	},
 	"tdigest_merge": func(g *gen, c *plan.Call, a []val) val {
 		var all []string

@@ -120,7 +120,7 @@ var dynamicFunctions = map[string]function{
 		for i, v := range a {
 			parts[i] = "JSONExtractKeysAndValuesRaw(" + nonNull(g.json(v)) + ")"
 		}
-		return bagOf(g, "arrayConcat("+strings.Join(parts, ", ")+")")
+		return bagOf(g, "arrayConcat("+strings.Join(parts, ", ")+")", nil)
 	},
 	"bag_pack":        bagPack,
 	"bag_remove_keys": bagRemoveKeys,
@@ -149,7 +149,7 @@ var dynamicFunctions = map[string]function{
 		// Keys that are no strings are left out; without an array of keys: null.
 		k, v := g.hoist(g.raws(a[0])), g.raws(a[1])
 		pairs := "arrayMap(x -> (JSONExtractString(x.1), x.2), arrayFilter(x -> startsWith(x.1, '\"'), arrayZip(" + k.sql + ", arrayResize(" + v.sql + ", length(" + k.sql + "), 'null'))))"
-		bag := bagOf(g, pairs)
+		bag := bagOf(g, pairs, nil)
 		if a[0].path == nil && a[0].k == kArray {
 			return bag
 		}
@@ -186,6 +186,9 @@ var dynamicFunctions = map[string]function{
 		return call(kJSON, false, "concat('{', arrayStringConcat(arrayFilter(x -> x != '', ["+strings.Join(parts, ", ")+"]), ','), '}')")
 	},
 	"pack_array": func(g *gen, c *plan.Call, a []val) val {
+		if len(a) == 0 { // pack_array(*) of rows without columns
+			return constant(&plan.Const{T: plan.Dynamic, Text: "[]"})
+		}
 		// Arguments of one type stay an array of it.
 		k := a[0].k
 		same := true
@@ -373,9 +376,11 @@ func (g *gen) setKey(bag string, keys []string, value string) string {
 }
 
 // bagOf makes a bag of an array of keys and raw values; the first of a key wins.
-func bagOf(g *gen, pairs string) val {
+// size bounds the number of its keys, if it is given.
+func bagOf(g *gen, pairs string, size []val) val {
 	h := g.hoist(val{k: kArray, elem: kJSON, sql: pairs})
-	return call(kJSON, false, pairsJSON("arrayFilter((x, i) -> indexOf("+h.sql+".1, x.1) = i, "+h.sql+", arrayEnumerate("+h.sql+"))"))
+	first := limitArray(val{sql: "arrayFilter((x, i) -> indexOf(" + h.sql + ".1, x.1) = i, " + h.sql + ", arrayEnumerate(" + h.sql + "))"}, size)
+	return call(kJSON, false, pairsJSON(first.sql))
 }
 
 // pairsJSON writes an array of (key, raw value) as a bag.

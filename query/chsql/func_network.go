@@ -127,8 +127,9 @@ var networkFunctions = map[string]function{
 		return addr
 	},
 	"parse_ipv4_mask": func(g *gen, c *plan.Call, a []val) val {
-		addr, _ := g.ipv4(a[0], "ifNull("+g.num(a[1], kLong).sql+", -1)")
-		return addr
+		prefix := g.hoist(g.num(a[1], kLong))
+		addr, _ := g.ipv4(a[0], "ifNull("+prefix.sql+", -1)")
+		return call(kLong, true, "if(ifNull("+prefix.sql+" BETWEEN 0 AND 32, 0), "+addr.sql+", NULL)")
 	},
 	"ipv4_netmask_suffix": func(g *gen, c *plan.Call, a []val) val {
 		addr, prefix := g.ipv4(a[0], "")

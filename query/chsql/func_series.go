@@ -478,8 +478,19 @@ func arraySort(g *gen, c *plan.Call, a []val, desc bool) []val {
 		arrays = a[:n-1]
 	}
 	first := g.named("array", g.raws(arrays[0]))
-	// Numbers before strings before the rest, each in its own order.
-	key := "multiIf(t = 'null', (" + map[bool]string{true: "9", false: "-9"}[nullsLast != desc] + ", 0., ''), isNotNull(toFloat64OrNull(t)), (0, assumeNotNull(toFloat64OrNull(t)), ''), startsWith(t, '\"'), (1, 0., JSONExtractString(t)), (2, 0., t))"
+	// Numbers come before strings and these before the rest, in both directions.
+	// (array-sort-desc-function)
+	rank := func(n int64) string {
+		if desc {
+			n = -n
+		}
+		return itoa(n)
+	}
+	nulls := rank(-9)
+	if nullsLast {
+		nulls = rank(9)
+	}
+	key := "multiIf(t = 'null', (" + nulls + ", 0., ''), isNotNull(toFloat64OrNull(t)), (" + rank(0) + ", assumeNotNull(toFloat64OrNull(t)), ''), startsWith(t, '\"'), (" + rank(1) + ", 0., JSONExtractString(t)), (" + rank(2) + ", 0., t))"
 	f := "arraySort"
 	if desc {
 		f = "arrayReverseSort"

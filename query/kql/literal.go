@@ -26,7 +26,7 @@ const UnixEpochTicks = 719162 * TicksPerDay
 const maxDateTime = 3652059*TicksPerDay - 1
 
 // timespanUnits are the suffixes of timespan literals with their length in
-// nanoseconds, so that parts of a tick are rounded only once.
+// nanoseconds, so that parts of a tick are cut only once.
 var timespanUnits = map[string]int64{
 	"d": TicksPerDay * 100, "day": TicksPerDay * 100, "days": TicksPerDay * 100,
 	"h": TicksPerHour * 100, "hr": TicksPerHour * 100, "hrs": TicksPerHour * 100, "hour": TicksPerHour * 100, "hours": TicksPerHour * 100,
@@ -357,7 +357,8 @@ func ParseTimespan(s string) (ticks int64, ok bool) {
 	return ticks, ok
 }
 
-// scale returns number * nanos in ticks, rounded to the nearest.
+// scale returns number * nanos in whole ticks, as the official parser does: 99
+// nanoseconds are none.
 func scale(number string, nanos int64) (int64, bool) {
 	if n, ok := parseInt(number); ok && nanos%100 == 0 {
 		t := n * (nanos / 100)
@@ -377,7 +378,6 @@ func scale(number string, nanos int64) (int64, bool) {
 		return 0, false
 	}
 	r.Mul(r, big.NewRat(nanos, 100))
-	r.Add(r, big.NewRat(1, 2))
 	q := new(big.Int).Div(r.Num(), r.Denom())
 	return q.Int64(), q.IsInt64()
 }

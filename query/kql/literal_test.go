@@ -56,7 +56,7 @@ func TestLiterals(t *testing.T) {
 		{"30seconds", Literal{Kind: TimespanLit, Int: 30 * TicksPerSecond}},
 		{"7ms", Literal{Kind: TimespanLit, Int: 70000}},
 		{"2microseconds", Literal{Kind: TimespanLit, Int: 20}},
-		{"150nanoseconds", Literal{Kind: TimespanLit, Int: 2}},
+		{"150nanoseconds", Literal{Kind: TimespanLit, Int: 1}},
 		{"3tick", Literal{Kind: TimespanLit, Int: 3}},
 		{"0.1s", Literal{Kind: TimespanLit, Int: 1000000}},
 		{"time(2)", Literal{Kind: TimespanLit, Int: 2 * day}},
