@@ -216,6 +216,7 @@ func (g *gen) variable() string {
 // block is a SELECT that is being put together.
 type block struct {
 	from    string
+	counted string // from, where that are the numbers of a range
 	items   []*item
 	where   []string
 	group   []string // GROUP BY

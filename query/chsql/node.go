@@ -316,6 +316,7 @@ func (g *gen) rangeNode(n *plan.Range, need set) *block {
 	if isZero(step) {
 		b.from = "numbers(0)"
 	}
+	b.counted = b.from
 	g.cols[n.Col.ID] = g.aliased(n.Col.Name, v)
 	b.out = []plan.ColID{n.Col.ID}
 	b.order, b.natural = []orderKey{{v: val{sql: num, k: kLong, atom: true}}}, true
@@ -591,6 +592,10 @@ func (g *gen) limit(n *plan.Limit, need set) *block {
 		}
 		b.limitBy = count + " BY " + strings.Join(keys, ", ")
 		return b
+	}
+	if b.natural && b.counted != "" && b.from == b.counted && len(b.where) == 0 && !b.grouped && !b.windowed {
+		// The engine would sort the whole range to find its beginning.
+		b.from = "numbers(least(" + count + ", " + strings.TrimPrefix(b.from, "numbers(") + ")"
 	}
 	b.limitN = count
 	return b

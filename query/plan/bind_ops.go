@@ -408,6 +408,9 @@ func (b *binder) rangeOp(op *kql.RangeOp) rel {
 			b.errorf([]kql.Expr{op.From, op.To, op.Step}[i].Range(), CodeConstant, "the bounds of a range have to be constants")
 		}
 	}
+	if c, ok := step.(*Const); ok && !c.Null && (t.Numeric() || t == Timespan || t == Datetime) && c.Int == 0 && c.Real == 0 && (c.Text == "" || c.Text == "0") {
+		b.errorf(op.Step.Range(), CodeArguments, "the step of a range must not be 0")
+	}
 	c := b.newCol(op.Name.Text, t)
 	return rel{node: &Range{Col: c, From: from, To: to, Step: step}, cols: []Column{c}, ordered: true}
 }
