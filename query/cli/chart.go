@@ -59,23 +59,47 @@ const (
 // seriesColors are told apart on dark and light grounds alike.
 var seriesColors = [maxSeries]string{"\x1b[36m", "\x1b[33m", "\x1b[35m", "\x1b[32m", "\x1b[31m", "\x1b[34m", "\x1b[96m", "\x1b[95m"}
 
+// drawnKinds are what render can name and is drawn, and as what.
+var drawnKinds = map[string]string{
+	"timechart": "timechart", "linechart": "linechart", "areachart": "areachart", "stackedareachart": "stackedareachart", "scatterchart": "scatterchart",
+	"barchart": "barchart", "columnchart": "columnchart", "piechart": "piechart", "card": "card",
+	"anomalychart": "timechart", "timepivot": "timechart", "treemap": "barchart", "pivotchart": "barchart", "ladderchart": "barchart",
+}
+
+// noChart says why a result has no chart.
+type noChart string
+
+// Error returns it in words.
+func (e noChart) Error() string { return "no chart: " + string(e) }
+
+// check returns the chart to draw with its columns of numbers, or why there
+// is none. The result of make-series, whose rows are arrays, becomes points.
+func (c *chart) check(r *client.Render) (points *chart, kind string, y []int, err error) {
+	if kind = drawnKinds[r.Visualization]; kind == "" {
+		return nil, "", nil, noChart("hubscope draws no " + printable(r.Visualization) + "; --chart has other kinds")
+	}
+	if len(c.rows) == 0 {
+		return nil, "", nil, noChart("there are no rows")
+	}
+	c = c.unpacked()
+	if y = c.yColumns(r); len(y) == 0 {
+		return nil, "", nil, noChart(r.Visualization + " needs a column of numbers")
+	}
+	return c, kind, y, nil
+}
+
 // draw draws the chart of this kind, or says why it cannot.
 func (c *chart) draw(cv canvas, r *client.Render) {
-	note := func(format string, args ...any) { fmt.Fprintf(cv.w, "no chart: "+format+"\n", args...) }
-	if len(c.rows) == 0 {
-		note("there are no rows")
-		return
-	}
-	y := c.yColumns(r)
-	if len(y) == 0 {
-		note("%s needs a column of numbers", r.Visualization)
+	c, kind, y, err := c.check(r)
+	if err != nil {
+		fmt.Fprintln(cv.w, err)
 		return
 	}
 	if title := r.Properties["title"]; title != "" {
 		fmt.Fprintln(cv.w, cv.style(bold, printable(title)))
 	}
-	switch r.Visualization {
-	case "piechart", "barchart", "columnchart", "treemap", "pivotchart", "ladderchart":
+	switch kind {
+	case "piechart", "barchart", "columnchart":
 		c.bars(cv, r, y)
 	case "card":
 		c.cards(cv, y)
@@ -109,20 +133,18 @@ func (c *chart) properties(r *client.Render, key string) []int {
 	return list
 }
 
-// xColumn is the one that render names, else the first datetime for charts
-// over time, else the first column.
-func (c *chart) xColumn(r *client.Render, overTime bool) int {
+// xColumn is the one that render names; else for bars the first column that is
+// no number, and for lines the first datetime; else the first column.
+func (c *chart) xColumn(r *client.Render) int {
 	if x := c.properties(r, "xcolumn"); len(x) > 0 {
 		return x[0]
 	}
-	if overTime {
-		for i, col := range c.columns {
-			if col.Type == "datetime" {
-				return i
-			}
-		}
+	suits := func(col client.Column) bool { return col.Type == "datetime" }
+	switch drawnKinds[r.Visualization] {
+	case "barchart", "columnchart", "piechart":
+		suits = func(col client.Column) bool { return !numeric(col.Type) }
 	}
-	return 0
+	return max(slices.IndexFunc(c.columns, suits), 0)
 }
 
 // yColumns are those that render names, else all columns of numbers but x.
@@ -130,14 +152,90 @@ func (c *chart) yColumns(r *client.Render) []int {
 	if y := c.properties(r, "ycolumns"); len(y) > 0 {
 		return y
 	}
-	x := c.xColumn(r, true)
+	x := c.xColumn(r)
+	if len(c.columns) == 1 || r.Visualization == "card" {
+		x = -1
+	}
 	var list []int
 	for i, col := range c.columns {
-		if numeric(col.Type) && (i != x || len(c.columns) == 1 || i > 0 && x != i) {
+		if numeric(col.Type) && i != x {
 			list = append(list, i)
 		}
 	}
 	return list
+}
+
+// unpacked returns the chart with one row for each place of the arrays in its
+// rows, when numbers are in arrays only or arrays say the times, as those of
+// make-series do; else the chart itself. What is not in arrays is a label then.
+func (c *chart) unpacked() *chart {
+	types := make([]string, len(c.columns)) // of items, "" for columns without arrays
+	numbers, times, scalars := false, false, false
+	for i, col := range c.columns {
+		if col.Type == "dynamic" {
+			types[i] = itemType(c.rows, i)
+			numbers, times = numbers || types[i] == "real", times || types[i] == "datetime"
+		}
+		scalars = scalars || numeric(col.Type)
+	}
+	if !numbers || scalars && !times {
+		return c
+	}
+	p := &chart{columns: slices.Clone(c.columns), more: c.more}
+	for i := range p.columns {
+		if p.columns[i].Type = types[i]; types[i] == "" {
+			p.columns[i].Type = "string"
+		}
+	}
+	for _, row := range c.rows {
+		items, longest := make([][]json.RawMessage, len(row)), 0
+		for i := range row {
+			if types[i] != "" && json.Unmarshal(row[i], &items[i]) == nil {
+				longest = max(longest, len(items[i]))
+			}
+		}
+		if len(p.rows)+longest > maxPoints {
+			p.more = true
+			break
+		}
+		for k := range longest {
+			point := slices.Clone(row)
+			for i := range point {
+				if k < len(items[i]) {
+					point[i] = items[i][k]
+				} else if types[i] != "" {
+					point[i] = json.RawMessage("null")
+				}
+			}
+			p.rows = append(p.rows, point)
+		}
+	}
+	return p
+}
+
+// itemType is what the arrays of a column hold: real, datetime or string; ""
+// when there are none.
+func itemType(rows [][]json.RawMessage, column int) string {
+	typ := ""
+	for _, row := range rows {
+		var items []json.RawMessage
+		if json.Unmarshal(row[column], &items) != nil || items == nil {
+			continue
+		}
+		typ = "string"
+		for _, item := range items {
+			switch {
+			case string(item) == "null":
+				continue
+			case !math.IsNaN(number(item, "datetime")):
+				return "datetime"
+			case item[0] != '"' && !math.IsNaN(number(item, "real")):
+				return "real"
+			}
+			return "string"
+		}
+	}
+	return typ
 }
 
 // number returns a cell as a number, NaN for null and what is none.
@@ -180,14 +278,20 @@ type bar struct {
 	text  string
 }
 
-// barsOf returns the bars of a column, in the order of the rows.
-func (c *chart) barsOf(r *client.Render, y []int, col int) []bar {
+// labelColumns are those that name a bar.
+func (c *chart) labelColumns(r *client.Render, y []int) []int {
 	var labels []int
 	for i, other := range c.columns {
-		if !slices.Contains(y, i) && (!numeric(other.Type) || i == c.xColumn(r, false)) {
+		if !slices.Contains(y, i) && (!numeric(other.Type) || i == c.xColumn(r)) {
 			labels = append(labels, i)
 		}
 	}
+	return labels
+}
+
+// barsOf returns the bars of a column, in the order of the rows.
+func (c *chart) barsOf(r *client.Render, y []int, col int) []bar {
+	labels := c.labelColumns(r, y)
 	var list []bar
 	for _, row := range c.rows {
 		v := number(row[col], c.columns[col].Type)
@@ -208,7 +312,7 @@ func (c *chart) bars(cv canvas, r *client.Render, y []int) {
 			largest, smallest = math.Max(largest, b.value), math.Min(smallest, b.value)
 		}
 		if len(list) == 0 {
-			fmt.Fprintf(cv.w, "no chart: %s has no numbers\n", printable(c.columns[col].Name))
+			fmt.Fprintln(cv.w, noChart(printable(c.columns[col].Name)+" has no numbers"))
 			continue
 		}
 		left := 0
@@ -227,6 +331,18 @@ func (c *chart) bars(cv canvas, r *client.Render, y []int) {
 			share = len(" 100.0 %")
 		}
 		room := max(cv.width-labelWidth-valueWidth-share-3, 8)
+		below := 0 // cells for bars to the left of zero
+		if smallest < 0 {
+			below = min(max(int(math.Round(float64(room-1)*-smallest/(largest-smallest))), 1), room-2)
+			room -= below + 1
+		}
+		scale := 0.0 // cells of one
+		if largest > 0 {
+			scale = float64(room) / largest
+		}
+		if smallest < 0 && (scale == 0 || float64(below)/-smallest < scale) {
+			scale = float64(below) / -smallest
+		}
 		if len(y) > 1 {
 			fmt.Fprintln(cv.w, cv.style(bold, printable(c.columns[col].Name)))
 		}
@@ -235,13 +351,13 @@ func (c *chart) bars(cv canvas, r *client.Render, y []int) {
 			if width(label) > labelWidth {
 				label = cutTo(label, labelWidth)
 			}
-			n := 0.0
-			if m := math.Max(largest, -smallest); m > 0 {
-				n = math.Abs(b.value) / m * float64(room)
+			line := label + strings.Repeat(" ", labelWidth-width(label)+1)
+			if below > 0 {
+				drawn := leftBlocks(math.Max(-b.value, 0) * scale)
+				line += strings.Repeat(" ", max(below-width(drawn), 0)) + cv.style(seriesColors[0], drawn) + "│"
 			}
-			drawn := blocks(n)
-			line := label + strings.Repeat(" ", labelWidth-width(label)+1) + cv.style(seriesColors[0], drawn) +
-				strings.Repeat(" ", room-width(drawn)+1+valueWidth-width(b.text)) + b.text
+			drawn := blocks(math.Max(b.value, 0) * scale)
+			line += cv.style(seriesColors[0], drawn) + strings.Repeat(" ", max(room-width(drawn), 0)+1+valueWidth-width(b.text)) + b.text
 			if share > 0 {
 				line += fmt.Sprintf(" %5.1f %%", 100*b.value/sum)
 			}
@@ -266,6 +382,16 @@ func blocks(n float64) string {
 	return s
 }
 
+// leftBlocks draws a bar of n cells that ends at its right side, where there
+// are but halves.
+func leftBlocks(n float64) string {
+	halves := int(math.Round(n * 2))
+	if halves == 0 && n > 0 {
+		halves = 1
+	}
+	return strings.Repeat("▐", halves%2) + strings.Repeat("█", halves/2)
+}
+
 // cards prints single numbers.
 func (c *chart) cards(cv canvas, y []int) {
 	for _, col := range y {
@@ -280,19 +406,48 @@ func (c *chart) plot(cv canvas, r *client.Render, y []int) {
 	case !ok:
 		c.bars(cv, r, y)
 	case len(list) == 0:
-		fmt.Fprintln(cv.w, "no chart: there are no points")
+		fmt.Fprintln(cv.w, noChart("there are no points"))
 	default:
-		drawLines(cv, list, times, r.Visualization != "scatterchart")
+		stacked, share := stacking(r)
+		if stacked {
+			list = stacks(list, share)
+		}
+		drawLines(cv, list, axes{
+			times: times, connect: r.Visualization != "scatterchart", filled: stacked || len(list) == 1 && r.Visualization == "areachart",
+			number: c.axisLabel(y, share),
+		})
 		if left > 0 {
 			fmt.Fprintf(cv.w, "and %d more series\n", left)
 		}
 	}
 }
 
+// stacking says whether the areas of a chart stand on each other, and whether
+// as shares of a hundred.
+func stacking(r *client.Render) (stacked, share bool) {
+	kind := r.Properties["kind"]
+	area := strings.HasSuffix(r.Visualization, "areachart")
+	share = area && kind == "stacked100"
+	return share || r.Visualization == "stackedareachart" || area && kind == "stacked", share
+}
+
+// axisLabel returns how numbers of these columns are written on an axis.
+func (c *chart) axisLabel(y []int, share bool) func(float64) string {
+	if share {
+		return func(f float64) string { return axisNumber(f) + " %" }
+	}
+	for _, i := range y {
+		if c.columns[i].Type != "timespan" {
+			return axisNumber
+		}
+	}
+	return axisSpan
+}
+
 // lines returns the series over time or numbers: the largest, and how many
 // there are besides. ok says that there is such an axis.
 func (c *chart) lines(r *client.Render, y []int) (list []*series, times bool, left int, ok bool) {
-	x := c.xColumn(r, true)
+	x := c.xColumn(r)
 	typ := c.columns[x].Type
 	if typ != "datetime" && !numeric(typ) {
 		return nil, false, 0, false
@@ -359,8 +514,16 @@ func compare(a, b float64) int {
 	return 0
 }
 
+// axes say how lines are drawn.
+type axes struct {
+	times   bool // x is time
+	connect bool // the points, by lines
+	filled  bool // the room below a line, that of later ones over that of earlier ones
+	number  func(float64) string
+}
+
 // drawLines draws series on a grid of characters with two axes.
-func drawLines(cv canvas, list []*series, times, connect bool) {
+func drawLines(cv canvas, list []*series, ax axes) {
 	minX, maxX, minY, maxY := math.Inf(1), math.Inf(-1), 0.0, math.Inf(-1)
 	for _, s := range list {
 		for i := range s.x {
@@ -371,33 +534,47 @@ func drawLines(cv canvas, list []*series, times, connect bool) {
 	if maxY <= minY {
 		maxY = minY + 1
 	}
-	top, bottom := axisNumber(maxY), axisNumber(minY)
-	margin := max(len(top), len(bottom))
+	top, bottom := ax.number(maxY), ax.number(minY)
+	margin := max(width(top), width(bottom))
 	w := max(cv.width-margin-2, 10)
 	grid := make([]int, w*plotHeight) // series number + 1
 	at := func(x, y float64) (int, int) {
-		col := 0
+		col := w / 2 // of a single one
 		if maxX > minX {
 			col = int(math.Round((x - minX) / (maxX - minX) * float64(w-1)))
 		}
 		row := int(math.Round((maxY - y) / (maxY - minY) * float64(plotHeight-1)))
 		return col, row
 	}
+	_, ground := at(minX, 0)
 	for n, s := range list {
+		set := func(col, row int) {
+			last := row
+			if ax.filled {
+				row, last = min(row, ground), max(row, ground)
+			}
+			for ; row <= last; row++ {
+				grid[row*w+col] = n + 1
+			}
+		}
 		prevCol, prevRow := -1, 0
 		for i := range s.x {
 			col, row := at(s.x[i], s.y[i])
-			if connect && prevCol >= 0 {
-				line(prevCol, prevRow, col, row, func(c, r int) { grid[r*w+c] = n + 1 })
+			if ax.connect && prevCol >= 0 {
+				line(prevCol, prevRow, col, row, set)
 			}
-			grid[row*w+col] = n + 1
+			set(col, row)
 			prevCol, prevRow = col, row
 		}
+	}
+	dot := "•"
+	if ax.filled {
+		dot = "█"
 	}
 	mark := func(n int) string {
 		m := string(seriesMarks[n%len(seriesMarks)])
 		if cv.color {
-			return cv.style(seriesColors[n%maxSeries], "•")
+			return cv.style(seriesColors[n%maxSeries], dot)
 		}
 		return m
 	}
@@ -422,17 +599,33 @@ func drawLines(cv canvas, list []*series, times, connect bool) {
 	}
 	fmt.Fprintf(cv.w, "%*s └%s\n", margin, "", strings.Repeat("─", w))
 	from, to := axisNumber(minX), axisNumber(maxX)
-	if times {
+	if ax.times {
 		from, to = axisTime(minX, maxX-minX), axisTime(maxX, maxX-minX)
 	}
-	pad := max(w-len(from)-len(to), 1)
-	fmt.Fprintf(cv.w, "%*s  %s%s%s\n", margin, "", from, strings.Repeat(" ", pad), to)
+	if minX == maxX {
+		fmt.Fprintf(cv.w, "%*s  %s%s\n", margin, "", strings.Repeat(" ", max((w-len(from))/2, 0)), from)
+	} else {
+		pad := max(w-len(from)-len(to), 1)
+		fmt.Fprintf(cv.w, "%*s  %s%s%s\n", margin, "", from, strings.Repeat(" ", pad), to)
+	}
 	if len(list) > 1 || list[0].name != "" {
-		names := make([]string, len(list))
+		legend, used := "", 0
 		for n, s := range list {
-			names[n] = mark(n) + " " + s.name
+			name := s.name
+			if width(name) > w-2 {
+				name = cutTo(name, w-2)
+			}
+			switch cells := width(name) + 2; {
+			case n == 0:
+				used = cells
+			case used+3+cells > w: // on the next line
+				legend, used = legend+fmt.Sprintf("\n%*s  ", margin, ""), cells
+			default:
+				legend, used = legend+"   ", used+3+cells
+			}
+			legend += mark(n) + " " + name
 		}
-		fmt.Fprintf(cv.w, "%*s  %s\n", margin, "", strings.Join(names, "   "))
+		fmt.Fprintf(cv.w, "%*s  %s\n", margin, "", legend)
 	}
 }
 
@@ -468,6 +661,20 @@ func axisNumber(f float64) string {
 		return count(int64(a))
 	}
 	return strconv.FormatFloat(f, 'g', 4, 64)
+}
+
+// axisSpan writes a timespan, in seconds, short: 250 ms, 1.5 h, 3 d.
+func axisSpan(seconds float64) string {
+	units := []struct {
+		size float64
+		name string
+	}{{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}, {1e-3, "ms"}, {1e-6, "µs"}}
+	for _, u := range units {
+		if math.Abs(seconds) >= u.size {
+			return strconv.FormatFloat(seconds/u.size, 'g', 4, 64) + " " + u.name
+		}
+	}
+	return axisNumber(seconds)
 }
 
 // axisTime writes a time as finely as the span of the axis asks for.

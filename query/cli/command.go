@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +28,10 @@ type Shell struct {
 	Err  io.Writer
 	// Width is the width of the terminal that Out is, 0 when it is none.
 	Width int
-	// Color says whether Out takes colours, Progress whether Err is a terminal.
+	// ErrWidth is the same of Err.
+	ErrWidth int
+	// Color says whether Out takes colours, Progress whether Err is a terminal
+	// that can take a line away again.
 	Color, Progress bool
 }
 
@@ -42,7 +47,12 @@ func NewShell(in, out, err *os.File, find func() (url, token string, err error))
 		}
 		s.Color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	}
-	s.Progress = term.IsTerminal(int(err.Fd()))
+	if term.IsTerminal(int(err.Fd())) {
+		s.Progress = os.Getenv("TERM") != "dumb"
+		if width, _, sizeErr := term.GetSize(int(err.Fd())); sizeErr == nil {
+			s.ErrWidth = width
+		}
+	}
 	return s
 }
 
@@ -63,9 +73,11 @@ type QueryCommand struct {
 
 // Help describes what the flags do not.
 func (*QueryCommand) Help() string {
-	return `  hubscope query 'Connections | summarize Devices = dcount(DeviceId) by TlsVersion | render piechart'
+	return `The service is that of the hubscope that runs on --data, or --url.
+
+  hubscope query 'Connections | summarize dcount(DeviceId) by TlsVersion | render piechart'
   hubscope query -f weekly.kql --param hub=plant-7 --since 7d --out weekly.csv
-  hubscope query 'Connections | summarize count() by bin(TimeGenerated, 1h), TlsVersion' --out tls.svg
+  hubscope query 'Connections | summarize count() by bin(TimeGenerated, 1h)' --out events.svg
   hubscope query                             opens a prompt; .help tells what it knows
 
 Rows go to standard output, everything else to standard error. Ctrl-C cancels the
@@ -82,6 +94,12 @@ func (c *QueryCommand) Run(ctx context.Context, sh *Shell) error {
 	if err := v.check(); err != nil {
 		return err
 	}
+	switch {
+	case c.Width < 0:
+		return usage("--width is a number of columns, not %d", c.Width)
+	case c.MaxRows < 0:
+		return usage("--max-rows is a number of rows, not %d", c.MaxRows)
+	}
 	if c.KQL == "" && c.File == "" && sh.In == nil && sh.Width > 0 {
 		return c.prompt(ctx, sh, v)
 	}
@@ -96,6 +114,11 @@ func (c *QueryCommand) Run(ctx context.Context, sh *Shell) error {
 	service, err := c.client(sh)
 	if err != nil {
 		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(req.Parameters)) {
+		if !slices.Contains(declared(text), name) {
+			fmt.Fprintf(sh.Err, "note: the query declares no parameter %s\n", name)
+		}
 	}
 	return ask(ctx, sh, service, req, v)
 }
@@ -253,6 +276,7 @@ func parameters(list []string) (map[string]any, error) {
 // progress shows how far a long query is, on one line that it takes away again.
 type progress struct {
 	w     io.Writer // nil: shows nothing
+	width int       // of the terminal
 	begun time.Time
 	shown bool
 }
@@ -261,7 +285,7 @@ type progress struct {
 const progressAfter = 500 * time.Millisecond
 
 func newProgress(sh *Shell) *progress {
-	p := &progress{begun: time.Now()}
+	p := &progress{begun: time.Now(), width: sh.ErrWidth}
 	if sh.Progress {
 		p.w = sh.Err
 	}
@@ -272,11 +296,15 @@ func (p *progress) show(s client.Stats) {
 	if p.w == nil || time.Since(p.begun) < progressAfter {
 		return
 	}
-	of := ""
+	rows := count(s.ReadRows) + " rows"
 	if s.TotalRows > s.ReadRows {
-		of = fmt.Sprintf(" of %s (%d %%)", count(s.TotalRows), 100*s.ReadRows/s.TotalRows)
+		rows = fmt.Sprintf("%s of %s rows (%d %%)", count(s.ReadRows), count(s.TotalRows), 100*s.ReadRows/s.TotalRows)
 	}
-	fmt.Fprintf(p.w, "\r\x1b[Kreading %s%s rows, %s, %s", count(s.ReadRows), of, size(s.ReadBytes), duration(float64(time.Since(p.begun).Milliseconds())))
+	line := fmt.Sprintf("reading %s, %s, %s", rows, size(s.ReadBytes), duration(float64(time.Since(p.begun).Milliseconds())))
+	if p.width > 0 && width(line) >= p.width { // a broken line could not be taken away
+		line = cutTo(line, p.width-1)
+	}
+	fmt.Fprint(p.w, "\r\x1b[K"+line)
 	p.shown = true
 }
 

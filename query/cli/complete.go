@@ -24,7 +24,7 @@ type book struct {
 }
 
 // patience is how long a person waits for completions.
-const patience = 2 * time.Second
+const patience = 5 * time.Second
 
 // manyValues is how many values of a column are offered.
 const manyValues = 50

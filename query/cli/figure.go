@@ -64,11 +64,15 @@ func (v *view) saveChart(ctx context.Context, sh *Shell, service *client.Client,
 	r := v.render(done.Render)
 	if r == nil {
 		r = &client.Render{Visualization: "columnchart"}
-		if len(c.columns) > 0 && c.columns[c.xColumn(r, true)].Type == "datetime" {
+		if slices.ContainsFunc(c.unpacked().columns, func(col client.Column) bool { return col.Type == "datetime" }) {
 			r.Visualization = "timechart"
 		}
 	}
-	if err := c.figure(r, v.extension(), out); err != nil {
+	var none noChart
+	switch err := c.figure(r, v.extension(), out); {
+	case errors.As(err, &none):
+		return "", err
+	case err != nil:
 		return "", fmt.Errorf("%w: %w", errWrite, err)
 	}
 	return "chart of " + plural(int64(len(c.rows)), "row"), nil
@@ -86,12 +90,9 @@ func (chartRows) end() error { return nil }
 
 // figure draws the chart as SVG or PNG.
 func (c *chart) figure(r *client.Render, form string, out io.Writer) error {
-	if len(c.rows) == 0 {
-		return errors.New("no chart: there are no rows")
-	}
-	y := c.yColumns(r)
-	if len(y) == 0 {
-		return fmt.Errorf("no chart: %s needs a column of numbers", r.Visualization)
+	c, kind, y, err := c.check(r)
+	if err != nil {
+		return err
 	}
 	var page vg.CanvasWriterTo
 	switch form {
@@ -110,12 +111,13 @@ func (c *chart) figure(r *client.Render, form string, out io.Writer) error {
 		dc.FillText(style, vg.Point{X: dc.Min.X, Y: dc.Max.Y}, printable(title))
 		dc = draw.Crop(dc, 0, 0, 0, -26)
 	}
-	var err error
-	switch r.Visualization {
+	switch kind {
 	case "piechart":
 		err = c.figurePie(dc, r, y)
-	case "barchart", "columnchart", "treemap", "pivotchart", "ladderchart", "card":
-		err = c.figureBars(dc, r, y)
+	case "barchart", "columnchart":
+		err = c.figureBars(dc, r, y, kind == "barchart")
+	case "card":
+		c.figureCards(dc, y)
 	default:
 		err = c.figureLines(dc, r, y)
 	}
@@ -162,18 +164,42 @@ func newPlot() *plot.Plot {
 }
 
 // numberTicks are round numbers, written short.
-type numberTicks struct{}
+type numberTicks struct{ percent bool }
 
 // Ticks implements plot.Ticker.
-func (numberTicks) Ticks(lo, hi float64) []plot.Tick {
+func (t numberTicks) Ticks(lo, hi float64) []plot.Tick {
+	return ticks(lo, hi, niceStep((hi-lo)/6), func(v float64) string {
+		if t.percent {
+			return axisNumber(v) + " %"
+		}
+		return axisNumber(v)
+	})
+}
+
+// spanTicks are round timespans.
+type spanTicks struct{}
+
+// Ticks implements plot.Ticker.
+func (spanTicks) Ticks(lo, hi float64) []plot.Tick {
 	step := niceStep((hi - lo) / 6)
+	for _, s := range timeSteps {
+		if step > timeSteps[0] && (hi-lo)/s <= 7 {
+			step = s
+			break
+		}
+	}
+	return ticks(lo, hi, step, axisSpan)
+}
+
+// ticks are the multiples of step from lo to hi.
+func ticks(lo, hi, step float64, label func(float64) string) []plot.Tick {
 	var list []plot.Tick
 	for n := math.Ceil(lo/step - 1e-9); n*step <= hi+step*1e-9; n++ {
 		v := n * step
 		if n == 0 {
 			v = 0
 		}
-		list = append(list, plot.Tick{Value: v, Label: axisNumber(v)})
+		list = append(list, plot.Tick{Value: v, Label: label(v)})
 	}
 	return list
 }
@@ -282,14 +308,14 @@ func grid(vertical bool) *plotter.Grid {
 func (c *chart) figureLines(dc draw.Canvas, r *client.Render, y []int) error {
 	list, times, left, ok := c.lines(r, y)
 	if !ok {
-		return c.figureBars(dc, r, y)
+		return c.figureBars(dc, r, y, false)
 	}
 	if len(list) == 0 {
-		return errors.New("no chart: there are no points")
+		return noChart("there are no points")
 	}
 	p := newPlot()
 	p.Add(grid(r.Visualization == "scatterchart"))
-	x := c.xColumn(r, true)
+	x := c.xColumn(r)
 	p.X.Label.Text, p.Y.Label.Text = property(r, "xtitle", printable(c.columns[x].Name)), property(r, "ytitle", "")
 	p.X.Tick.Marker = numberTicks{}
 	if times {
@@ -302,10 +328,11 @@ func (c *chart) figureLines(dc draw.Canvas, r *client.Render, y []int) error {
 	var names []string
 	var colors []color.Color
 	low, high := 0.0, math.Inf(-1)
-	stacked := r.Visualization == "stackedareachart" || r.Visualization == "areachart" && r.Properties["kind"] != "unstacked"
-	if stacked && len(list) > 1 {
-		list = stacks(list)
+	stacked, share := stacking(r)
+	if stacked {
+		list = stacks(list, share)
 	}
+	p.Y.Tick.Marker = c.axisTicks(y, share)
 	for k := range list {
 		i := len(list) - 1 - k // the first on top
 		if stacked {
@@ -334,7 +361,7 @@ func (c *chart) figureLines(dc draw.Canvas, r *client.Render, y []int) error {
 		line.LineStyle = draw.LineStyle{Color: ink, Width: vg.Points(1.75)}
 		if strings.HasSuffix(r.Visualization, "areachart") {
 			line.FillColor = color.NRGBA{ink.R, ink.G, ink.B, 0x40}
-			if stacked && len(list) > 1 {
+			if stacked {
 				line.FillColor = lighter(ink)
 			}
 		}
@@ -370,8 +397,19 @@ func lighter(c color.RGBA) color.RGBA {
 	return color.RGBA{mix(c.R), mix(c.G), mix(c.B), 0xff}
 }
 
-// stacks puts series on each other; where one has no point it adds nothing.
-func stacks(list []*series) []*series {
+// axisTicks are those of an axis with numbers of these columns.
+func (c *chart) axisTicks(y []int, share bool) plot.Ticker {
+	for _, i := range y {
+		if share || c.columns[i].Type != "timespan" {
+			return numberTicks{share}
+		}
+	}
+	return spanTicks{}
+}
+
+// stacks puts series on each other, the first on top; where one has no point it
+// adds nothing. share makes each stack a hundred high.
+func stacks(list []*series, share bool) []*series {
 	var xs []float64
 	for _, s := range list {
 		xs = append(xs, s.x...)
@@ -390,6 +428,15 @@ func stacks(list []*series) []*series {
 		}
 		out[i] = s
 	}
+	if share && len(out) > 0 {
+		for _, s := range out {
+			for k, x := range s.x {
+				if sum[x] != 0 {
+					s.y[k] *= 100 / sum[x]
+				}
+			}
+		}
+	}
 	// The highest is drawn first, or it would cover the others.
 	return out
 }
@@ -402,49 +449,47 @@ func property(r *client.Render, key, otherwise string) string {
 }
 
 // figureBars draws columns, or bars to the right.
-func (c *chart) figureBars(dc draw.Canvas, r *client.Render, y []int) error {
-	horizontal := r.Visualization == "barchart"
+func (c *chart) figureBars(dc draw.Canvas, r *client.Render, y []int, horizontal bool) error {
 	p := newPlot()
 	var names []string
 	var labels []string
 	var colors []color.Color
 	var groups []plotter.Values
-	left := 0
+	rows, left := c.rows, 0
+	if len(rows) > maxFigureBars {
+		rows, left = rows[:maxFigureBars], len(rows)-maxFigureBars
+	}
+	labelled := c.labelColumns(r, y)
+	for _, row := range rows {
+		label := c.label(row, labelled)
+		if width(label) > 28 {
+			label = cutTo(label, 28)
+		}
+		labels = append(labels, label)
+	}
 	for _, col := range y {
-		list := c.barsOf(r, y, col)
-		if len(list) == 0 {
-			continue
-		}
-		if len(list) > maxFigureBars {
-			left = len(list) - maxFigureBars
-			list = list[:maxFigureBars]
-		}
-		if labels == nil {
-			for _, b := range list {
-				label := b.label
-				if width(label) > 28 {
-					label = cutTo(label, 28)
-				}
-				labels = append(labels, label)
+		values, some := make(plotter.Values, len(rows)), false
+		for i, row := range rows {
+			// What is no number has no bar, and the others keep their places.
+			if v := number(row[col], c.columns[col].Type); !math.IsNaN(v) && !math.IsInf(v, 0) {
+				values[i], some = v, true
 			}
 		}
-		var values plotter.Values
-		for _, b := range list {
-			values = append(values, b.value)
+		if some {
+			names, colors = append(names, printable(c.columns[col].Name)), append(colors, figureColors[len(groups)%len(figureColors)])
+			groups = append(groups, values)
 		}
-		names, colors = append(names, printable(c.columns[col].Name)), append(colors, figureColors[len(groups)%len(figureColors)])
-		groups = append(groups, values)
 	}
 	if len(groups) == 0 {
-		return errors.New("no chart: there are no numbers")
+		return noChart("there are no numbers")
 	}
 	g := grid(false)
 	values, categories := &p.Y, &p.X
 	if horizontal {
 		g.Horizontal, g.Vertical = draw.LineStyle{}, g.Horizontal
 		values, categories = &p.X, &p.Y
-		values.Tick.Marker = numberTicks{}
 	}
+	values.Tick.Marker = c.axisTicks(y, false)
 	p.Add(g)
 	low, high := 0.0, 0.0
 	for _, group := range groups {
@@ -509,27 +554,47 @@ func (c *chart) figureBars(dc draw.Canvas, r *client.Render, y []int) error {
 	return nil
 }
 
+// figureCards writes the numbers of the first row, large.
+func (c *chart) figureCards(dc draw.Canvas, y []int) {
+	room := dc.Size().X / vg.Length(len(y))
+	for i, col := range y {
+		at := vg.Point{X: dc.Min.X + room*(vg.Length(i)+0.5), Y: dc.Min.Y + dc.Size().Y/2}
+		value := cell(c.rows[0][col])
+		if value == "" {
+			value = "null"
+		}
+		style := figureText(64, xfont.WeightBold, figureInk)
+		style.Font.Size = min(style.Font.Size, style.Font.Size*room*0.9/max(style.Width(value), 1))
+		style.XAlign, style.YAlign = text.XCenter, text.YBottom
+		dc.FillText(style, at, value)
+		style = figureText(14, xfont.WeightNormal, figureMuted)
+		style.XAlign, style.YAlign = text.XCenter, text.YTop
+		dc.FillText(style, vg.Point{X: at.X, Y: at.Y - 10}, printable(c.columns[col].Name))
+	}
+}
+
 // figurePie draws shares of a circle, the names with numbers beside it.
 func (c *chart) figurePie(dc draw.Canvas, r *client.Render, y []int) error {
 	list := c.barsOf(r, y[:1], y[0])
 	sum := 0.0
 	for _, b := range list {
 		if b.value < 0 {
-			return fmt.Errorf("no chart: a pie has no room for the negative %s of %s", b.text, b.label)
+			return noChart(fmt.Sprintf("a pie has no room for the negative %s of %s", b.text, b.label))
 		}
 		sum += b.value
 	}
 	if sum <= 0 {
-		return errors.New("no chart: there is nothing to share")
+		return noChart("there is nothing to share")
 	}
-	const slices = maxSeries
-	if len(list) > slices { // the rest in one
-		rest := bar{label: plural(int64(len(list)-slices+1), "other")}
-		for _, b := range list[slices-1:] {
+	const most = maxSeries
+	if len(list) > most { // the smallest in one
+		slices.SortStableFunc(list, func(a, b bar) int { return compare(b.value, a.value) })
+		rest := bar{label: plural(int64(len(list)-most+1), "other")}
+		for _, b := range list[most-1:] {
 			rest.value += b.value
 		}
 		rest.text = axisNumber(rest.value)
-		list = append(list[:slices-1:slices-1], rest)
+		list = append(list[:most-1:most-1], rest)
 	}
 	var names []string
 	var colors []color.Color

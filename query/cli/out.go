@@ -203,6 +203,9 @@ func parquetSchema(s *arrow.Schema) *arrow.Schema {
 	fields := s.Fields()
 	for i := range fields {
 		if ext, ok := fields[i].Type.(arrow.ExtensionType); ok {
+			if ext.ExtensionName() == "arrow.uuid" {
+				continue
+			}
 			fields[i].Type = ext.StorageType()
 		}
 		if fields[i].Type.ID() == arrow.DURATION {

@@ -91,6 +91,10 @@ func TestOutColumnar(t *testing.T) {
 		}
 		defer table.Release()
 		check(t, table, func(a arrow.Array) int64 { return a.(*array.Int64).Value(0) })
+		// Others show the bytes of a guid otherwise.
+		if typ := r.MetaData().Schema.Column(7).LogicalType().String(); typ != "UUID" {
+			t.Errorf("G is %s, want UUID", typ)
+		}
 	})
 	t.Run("arrow", func(t *testing.T) {
 		r, err := ipc.NewFileReader(bytes.NewReader(save(t, "x.arrow")))
@@ -121,7 +125,7 @@ func TestFigures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range []string{"timechart", "linechart", "areachart", "stackedareachart", "scatterchart", "barchart", "columnchart", "piechart"} {
+	for _, kind := range []string{"timechart", "linechart", "areachart", "stackedareachart", "scatterchart", "barchart", "columnchart", "piechart", "card", "treemap"} {
 		for _, form := range []string{"svg", "png"} {
 			t.Run(kind+" "+form, func(t *testing.T) {
 				c := &chart{columns: columns}
@@ -148,13 +152,27 @@ func TestFigures(t *testing.T) {
 					return
 				}
 				text := b.String()
-				if strings.Contains(text, "<i>") || !strings.Contains(text, "a &amp; b") || !strings.Contains(text, "&lt;i&gt;") {
+				if strings.Contains(text, "<i>") || !strings.Contains(text, "a &amp; b") || kind != "card" && !strings.Contains(text, "&lt;i&gt;") {
 					t.Errorf("a device's text is not escaped, or missing:\n%.2000s", text)
 				}
 				if strings.HasSuffix(kind, "chart") && strings.Contains(kind, "time") && !strings.Contains(text, ">Nov 23<") {
 					t.Errorf("the day does not stand where it begins")
 				}
 			})
+		}
+	}
+	// A null has no bar, and those behind it keep their names.
+	c := &chart{columns: []client.Column{{Name: "k", Type: "string"}, {Name: "v", Type: "long"}, {Name: "w", Type: "long"}}}
+	c.add([][]json.RawMessage{
+		{json.RawMessage(`"first"`), json.RawMessage("null"), json.RawMessage("5")}, {json.RawMessage(`"second"`), json.RawMessage("3"), json.RawMessage("4")},
+	})
+	var b bytes.Buffer
+	if err := c.figure(&client.Render{Visualization: "columnchart"}, "svg", &b); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{">first<", ">second<"} {
+		if !strings.Contains(b.String(), name) {
+			t.Errorf("no %s below the columns", name)
 		}
 	}
 	for name, c := range map[string]*chart{"no rows": {columns: columns}, "no numbers": {columns: columns[:2], rows: [][]json.RawMessage{rows[0][:2]}}} {

@@ -170,6 +170,9 @@ func (p *prompt) run(ctx context.Context, interrupts <-chan os.Signal, text stri
 	if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
 		p.sh.Width = width // it may have changed
 	}
+	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil {
+		p.sh.ErrWidth = width
+	}
 	select {
 	case <-interrupts: // of the time before
 	default:

@@ -138,7 +138,7 @@ func start(t *testing.T) *stack {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := ch.Close(10 * time.Second); err != nil {
+		if err := ch.Close(time.Minute); err != nil {
 			t.Error(err)
 		}
 	})
@@ -225,7 +225,7 @@ func (s *stack) following(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || err != nil {
 		ts.Fatalf("usage: following N")
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for s.feed.active.Load() != int64(n) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("%d follow the events, want %d", s.feed.active.Load(), n)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 
@@ -63,6 +64,9 @@ func (s *Service) client(sh *Shell) (*client.Client, error) {
 	}
 	if !strings.Contains(c.URL, "://") {
 		c.URL = "http://" + c.URL
+	}
+	if u, err := url.Parse(c.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, usage("--url %q is no address such as http://127.0.0.1:7070 or https://host:7070", c.URL)
 	}
 	if s.TokenFile != "" {
 		if s.Token != "" {
@@ -139,18 +143,19 @@ func queryFault(e *client.Error) bool {
 // returns the error to exit with.
 func report(ctx context.Context, sh *Shell, text string, err error) error {
 	var wrong client.Errors
+	var none noChart
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return &exitError{exitInterrupted, "interrupted"}
 	case errors.As(err, &wrong) && len(wrong) > 0:
-		fmt.Fprintln(sh.Err, renderErrors(wrong, text, sh.Progress && sh.Color))
+		fmt.Fprintln(sh.Err, renderErrors(wrong, text, sh.ErrWidth, sh.Progress && sh.Color))
 		if queryFault(wrong[0]) {
 			return &exitError{code: exitQuery}
 		}
 		return &exitError{code: exitService}
-	case errors.Is(err, errWrite):
+	case errors.Is(err, errWrite), errors.As(err, &none):
 		return &exitError{exitQuery, "hubscope: " + err.Error()}
 	default:
 		var known interface{ ExitCode() int }
@@ -162,9 +167,10 @@ func report(ctx context.Context, sh *Shell, text string, err error) error {
 }
 
 // renderErrors shows errors of a query with carets. In colour the word error is
-// red and what is under the carets bold.
-func renderErrors(errs client.Errors, text string, color bool) string {
-	s := errs.Render(text)
+// red and what is under the carets bold. width is that of the terminal, 0 for
+// none.
+func renderErrors(errs client.Errors, text string, width int, color bool) string {
+	s := errs.RenderWidth(text, width)
 	if !color {
 		return s
 	}

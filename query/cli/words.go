@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -155,6 +156,24 @@ func complete(s string) bool {
 		return false
 	}
 	return true
+}
+
+// declared are the names that declare query_parameters of a text lists.
+func declared(s string) []string {
+	var names []string
+	list := slices.DeleteFunc(words(s), func(w word) bool { return w.kind == wordComment })
+	inside := false
+	for i, w := range list {
+		switch {
+		case i > 0 && list[i-1].text == "query_parameters" && w.text == "(":
+			inside = true
+		case w.text == ";":
+			inside = false
+		case inside && w.text == ":" && list[i-1].kind == wordName:
+			names = append(names, list[i-1].text)
+		}
+	}
+	return names
 }
 
 // tabularOperators are offered behind a pipe.
