@@ -135,12 +135,12 @@ FROM numbers(500)`,
 }
 
 // lasts are the devices by their newest events, as the figures' SQL has them. The
-// newest is the last in the hub's own order.
+// newest is the last in the hub's own order, wherever the range ends.
 const lasts = `(SELECT Hub, DeviceId, min(TimeGenerated) AS First, argMax(TimeGenerated, Sequence) AS Last, argMax(TlsVersion, Sequence) AS Tls, argMax(TlsCipher, Sequence) AS Suite,
   argMax(WouldFailStrict, Sequence) AS Fails, argMax(StrictReason, Sequence) AS Reason, argMax(Protocol, Sequence) AS P, argMax(SdkVersion, Sequence) AS Sdk,
   argMax(CaName, Sequence) AS Ca, argMax(AuthType, Sequence) AS Auth, argMax(CertId, Sequence) AS Cert, argMax(Ja4, Sequence) AS Print
 FROM {db}.Connections WHERE DeviceId != '' GROUP BY Hub, DeviceId
-HAVING Last >= {from} AND First < {to} AND {hub} AND {group:DeviceId} AND {protocol:P})`
+HAVING Last >= {from} AND {hub} AND {group:DeviceId} AND {protocol:P})`
 
 const events = `(SELECT *, if(DeviceId = '', ClaimedDeviceId, DeviceId) AS Claimed FROM {db}.Connections
 WHERE TimeGenerated >= {from} AND TimeGenerated < {to} AND {hub} AND {protocol:Protocol})`

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -10,12 +11,16 @@ import (
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"gopkg.in/yaml.v3"
 
 	"hubscope/plugin/pkg/ds"
 	"hubscope/query"
 )
 
-var folder = flag.String("dashboards", "dashboards", "folder of the dashboards")
+var (
+	folder = flag.String("dashboards", "dashboards", "folder of the dashboards, and of the alert rules in rules/")
+	chosen = flag.String("range", "", "range of the dashboards, such as 30d, instead of the one that each opens with")
+)
 
 // slow is what no query of a dashboard may take over the range it opens with.
 const slow = 500 * time.Millisecond
@@ -90,14 +95,62 @@ func (b *measure) dashboards() error {
 			fmt.Printf("  %-19s %-52s %8.1f (%8.1f) [%7.1f]  %s%s\n", d.UID, a.name, ms(c.wall), ms(c.median), ms(c.cpu), told, mark)
 		}
 	}
+	rules, err := rules()
+	if err != nil {
+		return err
+	}
+	for _, a := range rules {
+		c, told, err := b.ask(a, nil)
+		if err != nil {
+			return fmt.Errorf("rule %s: %w", a.name, err)
+		}
+		mark := ""
+		if worst = max(worst, c.wall); c.wall > slow {
+			late++
+			mark = "  SLOW"
+		}
+		fmt.Printf("  %-19s %-52s %8.1f (%8.1f) [%7.1f]  %s%s\n", "rules", a.name, ms(c.wall), ms(c.median), ms(c.cpu), told, mark)
+	}
 	fmt.Printf("  the slowest takes %.0f ms; %d take more than %d ms\n", ms(worst), late, slow.Milliseconds())
 	return nil
+}
+
+// rules returns the queries of the alert rules, over more than they look back.
+func rules() (list []ask, err error) {
+	files, err := filepath.Glob(filepath.Join(*folder, "rules", "*.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		var f struct {
+			Groups []struct {
+				Rules []struct{ Alert, Expr string }
+			}
+		}
+		if err := yaml.Unmarshal(text, &f); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		for _, g := range f.Groups {
+			for _, r := range g.Rules {
+				model, err := json.Marshal(ds.Model{SchemaVersion: 1, Query: r.Expr})
+				if err != nil {
+					return nil, err
+				}
+				list = append(list, ask{r.Alert, model, span, time.Minute})
+			}
+		}
+	}
+	return list, nil
 }
 
 // asks returns the queries of a dashboard, and its variables as they are when it
 // is opened; the device is the one that connects most.
 func (d *dashboard) asks() (list []ask, variables map[string]ds.Variable, err error) {
-	span, err := relative(d.Time.From)
+	span, err := relative(cmp.Or(*chosen, d.Time.From))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -96,3 +96,68 @@ SELECT time, hub, concat('hub-', toString(number %% 3)), generateUUIDv7(), toUni
   if(x509 AND not refused, toUInt64(sipHash64(device)), 0)
 FROM numbers(%[2]d, %[3]d)
 SETTINGS max_threads = 2, max_insert_threads = 2, min_insert_block_size_rows = 300000`
+
+// measured are tables that are filled beside the events, for the dashboards: 30
+// days by the minute of three hubs with two processes each, two collectors and two
+// query services, a million queries, and some hundred changes a day. They take the
+// database and the last time.
+var measured = []struct{ table, sql string }{
+	{"MetricSamples", `INSERT INTO %[1]s.MetricSamples (TimeGenerated, Hub, Node, MetricName, TlsVersion, TlsCipher, Protocol, ResultType, Total, Count, Minimum, Maximum)
+WITH number %% 28 AS m, intDiv(number, 28) %% 6 AS process, intDiv(number, 168) AS minute
+SELECT %[2]s - toIntervalMinute(43200 - minute), concat('plant-', toString(process %% 3)), concat('hub-', toString(process)),
+  ['connectedDeviceCount','totalDeviceCount','d2c.telemetry.ingress.allProtocol','d2c.telemetry.ingress.success','deviceDataUsage','HandshakeDuration',
+   'RefusedConnections','RefusedConnections','RefusedConnections','RefusedConnections','SuccessfulConnections'][least(m + 1, 11)],
+  if(m < 10, '', concat('1.', toString(m %% 4))), if(m < 10, '', concat('TLS_SUITE_', toString(m %% 9))), if(m < 10, '', ['Mqtt','MqttWs','Https'][m %% 3 + 1]),
+  if(m BETWEEN 6 AND 9, toString(401000 + m), ''), 6000 + sipHash64(number) %% 500, 60, 90, 120
+FROM numbers(28 * 6 * 43200)`},
+	{"PipelineSamples", `INSERT INTO %[1]s.PipelineSamples (TimeGenerated, Hub, Node, MetricName, Service, MetricType, UnitName, Stream, Reason, Result, Total, Count, Minimum, Maximum)
+WITH number %% 25 AS m, intDiv(number, 25) %% 10 AS process, intDiv(number, 250) AS minute,
+  ['hubscope_publisher_events_total','hubscope_publisher_batch_events','hubscope_publisher_ack_duration_seconds','hubscope_publisher_retries_total',
+   'hubscope_publisher_duplicates_total','hubscope_publisher_dropped_total','hubscope_publisher_spool_messages','hubscope_publisher_spool_size_bytes'] AS publisher,
+  ['hubscope_collector_rows_total','hubscope_collector_block_rows','hubscope_collector_block_duration_seconds','hubscope_collector_retries_total','hubscope_collector_replayed_total',
+   'hubscope_collector_missed_total','hubscope_collector_rejected_total','hubscope_collector_lag_messages','hubscope_collector_lag_age_seconds'] AS collector,
+  if(process < 6, publisher, if(process < 8, collector, [])) AS names,
+  if(m < length(names), names[m + 1], concat('hubscope_other_', toString(m), '_total')) AS name
+SELECT %[2]s - toIntervalMinute(43200 - minute), if(process < 6, concat('plant-', toString(process %% 3)), ''), concat(['hub','collector','serve'][if(process < 6, 1, if(process < 8, 2, 3))], '-', toString(process)),
+  name, if(process < 6, 'publisher', if(process < 8, 'collector', 'query')), if(name LIKE '%%_total', 'Counter', 'Gauge'), if(name LIKE '%%_seconds', 'Seconds', if(name LIKE '%%_bytes', 'Bytes', 'Count')),
+  if(process IN (6, 7), 'HUBSCOPE_EVENTS_0', ''), if(name LIKE '%%rejected%%', ['malformed','encoding','time'][minute %% 3 + 1], ''), '', sipHash64(number) %% 5000, 4, 1, sipHash64(number) %% 1700
+FROM numbers(25 * 10 * 43200)`},
+	{"QueryLog", `INSERT INTO %[1]s.QueryLog (TimeGenerated, QueryId, User, Role, Client, Endpoint, Database, Text, State, DurationMs, QueuedMs, CompileMicros, RowsRead, BytesRead, ResultRows, Tables, Rollup, Node)
+WITH sipHash64(number) AS h
+SELECT %[2]s - toIntervalMillisecond(number * 2592), lower(hex(h)), concat('user-', toString(h %% 20)), 'reader', ['Grafana','Grafana','Grafana alerting','hubscope-cli','console'][h %% 5 + 1],
+  'POST /api/v1/query', 'hubscope', concat('Connections | where TimeGenerated > ago(1d) and Hub == "plant-', toString(h %% 3), '" | summarize Count = count(), Devices = dcount(DeviceId) by bin(TimeGenerated, 5m), TlsVersion // ', toString(number)),
+  if(h %% 100 < 95, 'Completed', ['Failed','Failed','Cancelled','Throttled'][h %% 4 + 1]), h %% 400, if(h %% 50 = 0, h %% 30, 0), 80, h %% 3000000, h %% 90000000, h %% 900,
+  '["hubscope.Connections"]', ['','ConnectionsBy5m','ConnectionsByHour','DeviceDays'][h %% 4 + 1], concat('serve-', toString(8 + h %% 2))
+FROM numbers(1000000)`},
+	{"Audit", `INSERT INTO %[1]s.Audit (TimeGenerated, Hub, OperationName, Action, Actor, ActorType, Target, Changes, ResultType, Node)
+WITH sipHash64(number) AS h
+SELECT %[2]s - toIntervalSecond(number * 86), concat('plant-', toString(h %% 3)), ['Microsoft.Devices/IotHubs/devices/Write','Microsoft.Devices/IotHubs/devices/Write','Microsoft.Devices/IotHubs/certificates/Write','Microsoft.Devices/IotHubs/Write'][if(h %% 500 = 0, 4, if(h %% 50 = 0, 3, 1))],
+  'Update', concat('operator-', toString(h %% 9)), 'policy', concat('pump-', leftPad(toString(h %% 300000), 7, '0')),
+  if(h %% 500 = 0, '{"minTlsVersion":{"before":"1.0","after":"1.2"}}', '{"status":{"before":"enabled","after":"disabled"}}'), 'Success', concat('hub-', toString(h %% 6))
+FROM numbers(30000)`},
+}
+
+// fillMeasured fills the tables that are empty.
+func fillMeasured(ctx context.Context, conn driver.Conn, end time.Time) error {
+	for _, m := range measured {
+		var there uint64
+		if err := conn.QueryRow(ctx, "SELECT count() FROM "+database+"."+m.table).Scan(&there); err != nil {
+			return err
+		}
+		if there > 0 {
+			continue
+		}
+		began := time.Now()
+		at := "toDateTime64('" + end.Format("2006-01-02 15:04:05") + "', 7, 'UTC')"
+		for _, sql := range []string{fmt.Sprintf(m.sql, database, at), "OPTIMIZE TABLE " + database + "." + m.table + " FINAL"} {
+			if err := conn.Exec(ctx, sql); err != nil {
+				return fmt.Errorf("%s: %w", m.table, err)
+			}
+		}
+		if err := conn.QueryRow(ctx, "SELECT count() FROM "+database+"."+m.table).Scan(&there); err != nil {
+			return err
+		}
+		fmt.Printf("  %d rows of %s, %.0f s\n", there, m.table, time.Since(began).Seconds())
+	}
+	return nil
+}
