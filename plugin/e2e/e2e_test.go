@@ -63,7 +63,7 @@ func TestPlugin(t *testing.T) {
 			need(t, "node_modules/playwright-core", filepath.Join(page.root, "node_modules/@grafana/ui"), "../dist/module.js")
 			node, chromium := tool(t, "node"), tool(t, "chromium")
 			dir := t.TempDir()
-			run(t, time.Minute, nil, node, "host/build.mjs", page.root, dir)
+			run(t, 10*time.Minute, nil, node, "host/build.mjs", page.root, dir)
 			s := serve(t, start(t), dir, query)
 			shots := os.Getenv("HUBSCOPE_SHOTS")
 			if shots != "" {
@@ -72,7 +72,7 @@ func TestPlugin(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			run(t, 8*time.Minute, []string{"CHROMIUM=" + chromium}, node, "run.mjs", s.URL, query, shots)
+			run(t, 18*time.Minute, []string{"CHROMIUM=" + chromium}, node, "run.mjs", s.URL, query, shots)
 		})
 	}
 }
@@ -198,7 +198,7 @@ func up(t *testing.T) string {
 			<-end
 		}
 	})
-	for deadline := time.Now().Add(2 * time.Minute); ; {
+	for deadline := time.Now().Add(10 * time.Minute); ; {
 		if b, err := os.ReadFile(file); err == nil {
 			var r struct {
 				Query string `json:"query"`

@@ -19,9 +19,7 @@ class Page {
   wrong = [];
   refusals = 0;
 
-  static async open(browser, view, { theme = 'dark', ...options } = {}) {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-    await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: url });
+  static async open(context, view, { theme = 'dark' } = {}) {
     const p = new Page();
     Page.last = p;
     p.page = await context.newPage();
@@ -150,7 +148,7 @@ class Page {
   }
 
   close() {
-    return this.page.context().close();
+    return this.page.close();
   }
 }
 
@@ -171,8 +169,8 @@ const ask = (p, query, request = {}) =>
 const column = (frame, name) => frame.fields.find((f) => f.name === name)?.values;
 
 const tests = {
-  async 'runs a query end to end'(browser) {
-    const p = await Page.open(browser, 'panel');
+  async 'runs a query end to end'(context) {
+    const p = await Page.open(context, 'panel');
     const text = 'Connections\n| where $__timeFilter()\n| summarize Events = count() by TlsVersion\n| order by TlsVersion asc';
     await p.radio('Table');
     await p.type(text);
@@ -198,8 +196,8 @@ const tests = {
     return p;
   },
 
-  async 'makes series'(browser) {
-    const p = await Page.open(browser, 'panel');
+  async 'makes series'(context) {
+    const p = await Page.open(context, 'panel');
     await p.radio('Time series');
     await p.type('Connections | where $__timeFilter() | summarize Events = count() by bin(TimeGenerated, $__timeInterval), TlsVersion');
     const frames = await p.run();
@@ -214,15 +212,15 @@ const tests = {
     return p;
   },
 
-  async 'completes from the schema'(browser) {
-    const p = await Page.open(browser, 'panel');
+  async 'completes from the schema'(context) {
+    const p = await Page.open(context, 'panel');
     await p.type('Connections\n| where ');
     const list = () => p.page.locator('.suggest-widget.visible .monaco-list-row .label-name').allTextContents();
     const ask = async () => {
       await p.page.keyboard.press('Escape');
       await p.page.keyboard.press('Control+Space');
       // The language service takes its time, at first.
-      const end = Date.now() + 5000;
+      const end = Date.now() + patience / 4;
       for (;;) {
         const labels = await list();
         if (labels.length > 0 || Date.now() > end) return labels;
@@ -249,8 +247,8 @@ const tests = {
     return p;
   },
 
-  async 'marks what the service finds wrong'(browser) {
-    const p = await Page.open(browser, 'panel');
+  async 'marks what the service finds wrong'(context) {
+    const p = await Page.open(context, 'panel');
     await p.type('Connections\n| where $__timeFilter()\n| where TlsVersoin == "1.0"');
     await p.page.getByText(/^Line 3, column 9: .*TlsVersoin/).waitFor();
     const marks = p.page.locator('.squiggly-error');
@@ -271,8 +269,8 @@ const tests = {
     return p;
   },
 
-  async 'builds a query'(browser) {
-    const p = await Page.open(browser, 'panel');
+  async 'builds a query'(context) {
+    const p = await Page.open(context, 'panel');
     await p.radio('Table');
     await p.radio('Builder');
     const shown = () => p.page.textContent('[data-testid=builder-kql]');
@@ -342,8 +340,8 @@ const tests = {
     return p;
   },
 
-  async 'builds from what is stored'(browser) {
-    const p = await Page.open(browser, 'panel', { theme: 'light' });
+  async 'builds from what is stored'(context) {
+    const p = await Page.open(context, 'panel', { theme: 'light' });
     await p.variables([{ name: 'hub', values: ['plant-7', 'depot'], chosen: ['$__all'] }]);
     await p.set({ editorMode: 'builder', format: 'table', query: 'Connections | where $__contains(Hub, $hub) and DurationMs > 5 | summarize countif(ResultType != ""), percentile(DurationMs, 95) by Hub' });
     await p.page.waitForSelector('[data-testid=builder-kql]');
@@ -370,8 +368,8 @@ const tests = {
     return p;
   },
 
-  async 'sends the values of variables'(browser) {
-    const p = await Page.open(browser, 'panel');
+  async 'sends the values of variables'(context) {
+    const p = await Page.open(context, 'panel');
     const hubs = column((await ask(p, { query: 'Connections | distinct Hub', format: 'table' })).frames[0], 'Hub');
     assert.ok(hubs.length > 1, hubs.join());
     await p.variables([
@@ -404,8 +402,8 @@ const tests = {
     return p;
   },
 
-  async 'edits a variable'(browser) {
-    const p = await Page.open(browser, 'variable');
+  async 'edits a variable'(context) {
+    const p = await Page.open(context, 'variable');
     const values = () => p.page.locator('[data-testid=values] li').allTextContents();
     await p.radio('Query');
     await p.type('Connections | distinct TlsVersion | where isnotempty(TlsVersion) | order by TlsVersion asc');
@@ -423,8 +421,8 @@ const tests = {
     return p;
   },
 
-  async 'edits an annotation'(browser) {
-    const p = await Page.open(browser, 'annotation');
+  async 'edits an annotation'(context) {
+    const p = await Page.open(context, 'annotation');
     await p.type('Connections | where $__timeFilter() | where OperationName == "connectionRefused" | project [\'time\'] = TimeGenerated, text = ResultType, tags = Hub | take 5');
     const [f] = await p.run();
     assert.equal(await p.error(), undefined);
@@ -436,8 +434,8 @@ const tests = {
     return p;
   },
 
-  async 'explores logs'(browser) {
-    const p = await Page.open(browser, 'explore');
+  async 'explores logs'(context) {
+    const p = await Page.open(context, 'explore');
     await p.radio('Logs');
     const text = 'Connections | where $__timeFilter()';
     await p.type(text);
@@ -485,12 +483,14 @@ const tests = {
     assert.equal(removed, text);
     const narrow = await ask(p, { query: added, format: 'logs' });
     assert.equal(narrow.error, undefined);
-    assert.ok(narrow.frames[0].length > 0 && narrow.frames[0].length < f.length);
+    const versions = (frame) => [...new Set(column(frame, 'labels').map((l) => l.TlsVersion))];
+    assert.deepEqual(versions(narrow.frames[0]), ['1.0']);
+    assert.ok(versions(f).length > 1, versions(f).join());
     return p;
   },
 
-  async 'follows live'(browser) {
-    const p = await Page.open(browser, 'explore');
+  async 'follows live'(context) {
+    const p = await Page.open(context, 'explore');
     const lines = await p.page.evaluate(
       () =>
         new Promise((resolve, reject) => {
@@ -525,8 +525,8 @@ const tests = {
     return p;
   },
 
-  async 'edits the settings'(browser) {
-    const p = await Page.open(browser, 'config');
+  async 'edits the settings'(context) {
+    const p = await Page.open(context, 'config');
     const options = () => p.page.evaluate(() => JSON.parse(JSON.stringify(window.page.options)));
     await p.page.locator('input[value="' + service + '"]').waitFor();
     await p.shot('config');
@@ -563,9 +563,9 @@ const tests = {
     return p;
   },
 
-  async 'names every control'(browser) {
+  async 'names every control'(context) {
     for (const view of ['panel', 'variable', 'config']) {
-      const p = await Page.open(browser, view);
+      const p = await Page.open(context, view);
       if (view === 'panel') {
         await p.set({
           editorMode: 'builder',
@@ -594,24 +594,28 @@ const tests = {
 
 const only = process.env.ONLY;
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] });
+// One for all pages, whose cache they share: loading and compiling Grafana's packages takes most of the time.
+const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: url });
+await context.addInitScript(() => localStorage.clear());
 let failed = 0;
 for (const [name, test] of Object.entries(tests)) {
   if (only && !name.includes(only)) continue;
   const begin = Date.now();
   let timer;
   try {
-    const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error('took too long')), 3 * patience)));
-    const p = await Promise.race([test(browser), late]);
+    const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error('took too long')), 6 * patience)));
+    const p = await Promise.race([test(context), late]);
     assert.deepEqual(p.wrong, [], 'what should not happen');
     await p.close();
     console.log(`ok    ${name} (${((Date.now() - begin) / 1000).toFixed(1)} s)`);
   } catch (error) {
     failed++;
     console.log(`FAIL  ${name}: ${error.stack}\n${Page.last?.wrong.join('\n')}`);
-    if (shots) for (const [i, page] of browser.contexts().flatMap((x) => x.pages()).entries()) await page.screenshot({ path: path.join(shots, `failed-${failed}-${i}.png`), fullPage: true }).catch(() => undefined);
+    if (shots) for (const [i, page] of context.pages().entries()) await page.screenshot({ path: path.join(shots, `failed-${failed}-${i}.png`), fullPage: true }).catch(() => undefined);
   } finally {
     clearTimeout(timer);
-    for (const context of browser.contexts()) await context.close().catch(() => undefined);
+    for (const page of context.pages()) await page.close().catch(() => undefined);
   }
 }
 await browser.close();

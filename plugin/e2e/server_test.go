@@ -63,9 +63,13 @@ func serve(t *testing.T, plugin *host.Plugin, page, query string) *httptest.Serv
 	}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, filepath.Join(page, "index.html")) })
-	mux.Handle("GET /host/", http.StripPrefix("/host/", http.FileServer(http.Dir(page))))
-	mux.Handle("GET /public/build/img/icons/", http.StripPrefix("/public/build/img/icons/", http.FileServer(http.Dir(filepath.Join(page, "icons")))))
-	mux.Handle("GET /public/plugins/"+host.PluginID+"/", http.StripPrefix("/public/plugins/"+host.PluginID+"/", http.FileServer(http.Dir("../dist"))))
+	for path, dir := range map[string]string{"/host/": page, "/public/build/img/icons/": filepath.Join(page, "icons"), "/public/plugins/" + host.PluginID + "/": "../dist"} {
+		files := http.StripPrefix(path, http.FileServer(http.Dir(dir)))
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=86400") // for this server's address, which is its own
+			files.ServeHTTP(w, r)
+		})
+	}
 	mux.HandleFunc("GET /host/boot", g.boot)
 	mux.HandleFunc("PUT /api/datasources/uid/"+uid, g.save)
 	mux.HandleFunc("GET /api/datasources/uid/"+uid+"/health", g.health)

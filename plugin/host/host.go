@@ -194,9 +194,20 @@ func (p *Plugin) PID() int { return p.process.cmd.Process.Pid }
 // Exited says whether the process has ended.
 func (p *Plugin) Exited() bool { return p.process.client.Exited() }
 
+// exitTime is how long a plugin may take to end by itself.
+const exitTime = 30 * time.Second
+
 // Close asks the plugin to end and waits for it. The error says that it had to
 // be killed, or that it ended badly.
 func (p *Plugin) Close() error {
+	// go-plugin kills what has not ended within two seconds of being asked, which
+	// is too short for a machine with much else to do.
+	if rpc, err := p.process.client.Client(); err == nil {
+		rpc.Close() //nolint:errcheck // asked again below
+		for deadline := time.Now().Add(exitTime); !p.Exited() && time.Now().Before(deadline); {
+			time.Sleep(2 * time.Millisecond)
+		}
+	}
 	p.process.client.Kill()
 	state := p.process.cmd.ProcessState
 	if state == nil {

@@ -76,7 +76,7 @@ func TestKilled(t *testing.T) {
 	if err := syscall.Kill(p.PID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); !p.Exited() && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); !p.Exited() && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	if err := p.Close(); err == nil || !strings.Contains(err.Error(), "killed") {

@@ -96,7 +96,7 @@ func (p *parts) run(m *testing.M) (code int, err error) {
 		p.runner.Close()
 	}
 	if p.engine != nil {
-		err = errors.Join(err, p.engine.Close(20*time.Second))
+		err = errors.Join(err, p.engine.Close(2*time.Minute))
 	}
 	return code, err
 }
@@ -198,7 +198,7 @@ func (p *parts) startBroker() (err error) {
 	if p.nc, err = (stream.Server{URL: p.nats.URL}).Connect("plugin test", log); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(20 * time.Second); !p.nc.IsConnected(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !p.nc.IsConnected(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return errors.New("not connected to NATS")
 		}
@@ -285,15 +285,18 @@ func ask(t testing.TB, p *host.Plugin, headers map[string]string, json string) b
 	return r
 }
 
+// patience is how long tests wait for what takes no time on a quiet machine.
+const patience = time.Minute
+
 // waitFor polls until ok holds.
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if ok() {
 			return
 		}
 	}
-	t.Fatalf("not within 20 s: %s", what)
+	t.Fatalf("not within %v: %s", patience, what)
 }
 
 // authority is a CA of a test.

@@ -204,7 +204,7 @@ func TestFromAlert(t *testing.T) {
 			if m := string(f.Meta.Type); m != "numeric-long" && m != "numeric-wide" && m != "numeric-multi" && m != "timeseries-wide" && m != "timeseries-multi" {
 				t.Errorf("%s: a frame of type %q", name, m)
 			}
-			if name == "series" && (f.Rows() < 55 || f.Rows() > 70) { // bins of a minute, not of a second
+			if name == "series" && (f.Rows() < 10 || f.Rows() > 70) { // bins of a minute, not of a second; the newest event may be old by now
 				t.Errorf("%d bins in an hour", f.Rows())
 			}
 		}

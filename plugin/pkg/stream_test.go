@@ -71,8 +71,8 @@ func (f *following) next() (got packet, column func(string) []any) {
 	case got = <-f.packets:
 	case err := <-f.end:
 		f.t.Fatalf("the stream has ended: %v", err)
-	case <-time.After(20 * time.Second):
-		f.t.Fatal("no frame within 20 s")
+	case <-time.After(patience):
+		f.t.Fatalf("no frame within %v", patience)
 	}
 	if got.Schema != nil {
 		f.fields = nil
@@ -98,8 +98,8 @@ func (f *following) ended() error {
 		case err := <-f.end:
 			return err
 		case <-f.packets:
-		case <-time.After(20 * time.Second):
-			f.t.Fatal("the stream has not ended within 20 s")
+		case <-time.After(patience):
+			f.t.Fatalf("the stream has not ended within %v", patience)
 		}
 	}
 }
@@ -154,7 +154,7 @@ func TestTail(t *testing.T) {
 	waitFor(t, "the stream runs", func() bool { return g.tails.Load() == 1 })
 	// The stream begins with what comes after it was opened: say something until it is heard.
 	heard := false
-	for deadline := time.Now().Add(20 * time.Second); !heard && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); !heard && time.Now().Before(deadline); {
 		publish(event("plant", device+"-hello"))
 		select {
 		case first := <-f.packets:

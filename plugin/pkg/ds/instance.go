@@ -68,15 +68,19 @@ func ReadSettings(s backend.DataSourceInstanceSettings) (Settings, error) {
 		DefaultRowLimit            loose    `json:"defaultRowLimit"`
 		MaxRowLimit                loose    `json:"maxRowLimit"`
 		CacheSeconds               loose    `json:"cacheSeconds"`
-		TimeInterval               string   `json:"timeInterval"`
-		TLSDeviceDashboardUID      string   `json:"tlsDeviceDashboardUid"`
+		TimeInterval               loose    `json:"timeInterval"`
+		TLSDeviceDashboardUID      loose    `json:"tlsDeviceDashboardUid"`
 		OAuthPassThru              loose    `json:"oauthPassThru"`
 		OAuthPassThruAllowFallback loose    `json:"oauthPassThruAllowFallback"`
 		TLSSkipVerify              loose    `json:"tlsSkipVerify"`
 		KeepCookies                []string `json:"keepCookies"`
 	}
 	if len(s.JSONData) > 0 {
-		if err := json.Unmarshal(s.JSONData, &raw); err != nil {
+		err := json.Unmarshal(s.JSONData, &raw)
+		if typ, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && typ.Field != "" {
+			err = fmt.Errorf("%s cannot be a JSON %s", typ.Field, typ.Value)
+		}
+		if err != nil {
 			return settings, fmt.Errorf("settings of the data source: %w", err)
 		}
 	}
@@ -111,14 +115,15 @@ func ReadSettings(s backend.DataSourceInstanceSettings) (Settings, error) {
 		settings.Cache = time.Duration(n * float64(time.Second))
 	}
 	if raw.TimeInterval != "" {
-		d, ok := client.ParseTimespan(raw.TimeInterval)
-		if !ok || d <= 0 {
+		d, ok := client.ParseTimespan(string(raw.TimeInterval))
+		// In KQL a mere number counts days, which nobody means here.
+		if _, err := strconv.ParseFloat(string(raw.TimeInterval), 64); err == nil || !ok || d <= 0 {
 			return settings, fmt.Errorf("timeInterval is no length of time such as 30s, 1m or 1h: %q", raw.TimeInterval)
 		}
 		settings.TimeInterval = d
 	}
 	if raw.TLSDeviceDashboardUID != "" {
-		settings.TLSDeviceDashboardUID = raw.TLSDeviceDashboardUID
+		settings.TLSDeviceDashboardUID = string(raw.TLSDeviceDashboardUID)
 	}
 	settings.KeepCookies = len(raw.KeepCookies) > 0
 	for name, field := range map[string]struct {
@@ -210,7 +215,7 @@ func (l loose) number(name string, low, high float64) (value float64, set bool, 
 	}
 	v, err := strconv.ParseFloat(string(l), 64)
 	if err != nil || math.IsNaN(v) || v < low || v > high {
-		return 0, false, fmt.Errorf("%s is not a number from %v to %v: %s", name, low, high, string(l))
+		return 0, false, fmt.Errorf("%s is not a number from %.0f to %.0f: %s", name, low, high, string(l))
 	}
 	return v, true, nil
 }

@@ -2,6 +2,7 @@ package ds
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -242,10 +243,16 @@ func (e *expander) variable(r reference) (Variable, error) {
 		return Variable{}, wrong(CodeVariable, "write its value into the query of the rule", "the variable %s has no value: alert rules have no dashboard variables", r.name)
 	}
 	if len(e.variables) == 0 {
-		return Variable{}, wrong(CodeVariable, `a dollar that is meant as such is \u0024 in a string`, "the variable %s has no value: no dashboard variables came with the query", r.name)
+		return Variable{}, wrong(CodeVariable, noVariable, "the variable %s has no value: no dashboard variables came with the query", r.name)
 	}
-	return Variable{}, wrong(CodeVariable, `a dollar that is meant as such is \u0024 in a string`, "there is no dashboard variable %s", r.name)
+	return Variable{}, wrong(CodeVariable, noVariable, "there is no dashboard variable %s", r.name)
 }
+
+// Hints for names of variables that there are not.
+const (
+	noVariable = "write a value, or add the variable to the dashboard"
+	noDollar   = `a dollar that is meant as such is \u0024 in a string`
+)
 
 // contentOf returns what stands for a reference inside a string.
 func (e *expander) contentOf(r reference) (string, error) {
@@ -263,6 +270,10 @@ func (e *expander) contentOf(r reference) (string, error) {
 	v, err := e.variable(r)
 	if err != nil && r.brackets {
 		return r.text, nil // of a regular expression
+	}
+	var m *mistake
+	if errors.As(err, &m) && m.hint == noVariable {
+		m.hint = noDollar
 	}
 	if err != nil {
 		return "", err

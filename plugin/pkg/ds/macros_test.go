@@ -108,7 +108,7 @@ func TestExpandMistakes(t *testing.T) {
 		{"open", "T | where $__timeFilter(a", false, 1, 11, 13, CodeMacro, "do not end", `")"`},
 		{"format of a macro", "print ${__timeFrom:raw}", false, 1, 7, 17, CodeMacro, "has no formats", ""},
 		{"format of from", "print ${__from:date:YYYY}", false, 1, 7, 19, CodeMacro, "unknown format", "${__from:date}"},
-		{"unknown variable", "T | where x == $y", false, 1, 16, 2, CodeVariable, "there is no dashboard variable y", `\u0024`},
+		{"unknown variable", "T | where x == $y", false, 1, 16, 2, CodeVariable, "there is no dashboard variable y", "write a value"},
 		{"unknown variable in a string", "T | where x == 'a $y'", false, 1, 16, 6, CodeVariable, "there is no dashboard variable y", `\u0024`},
 		{"alert", "T | where x == $hub", true, 1, 16, 4, CodeVariable, "the variable hub has no value: alert rules have no dashboard variables", "query of the rule"},
 		{"raw", "T | where ${hub:raw}", false, 1, 11, 10, CodeVariable, "raw", "${hub:column}"},

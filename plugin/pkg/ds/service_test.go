@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -49,7 +50,7 @@ func TestMain(m *testing.M) {
 		store.runner.Close()
 	}
 	if store.engine != nil {
-		if err := store.engine.Close(20 * time.Second); err != nil {
+		if err := store.engine.Close(2 * time.Minute); err != nil {
 			slog.Error("engine", "err", err)
 		}
 	}
@@ -585,7 +586,7 @@ func TestQueryDataSingleFlight(t *testing.T) {
 	}
 	waiting := func(n int) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 			d.cache.mu.Lock()
 			got := 0
 			for _, f := range d.cache.flights {
@@ -626,7 +627,7 @@ func TestQueryDataSingleFlight(t *testing.T) {
 	<-answers
 	select {
 	case <-ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the request goes on without anybody who waits for it")
 	}
 }
@@ -685,23 +686,31 @@ func TestQueryDataDownstream(t *testing.T) {
 // TestQueryDataTimeout: the limit goes with the request, and a service that does
 // not keep it is left.
 func TestQueryDataTimeout(t *testing.T) {
-	limits := make(chan float64, 1)
+	limits := make(chan float64, 20)
 	url := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body client.QueryRequest
-		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
-			t.Error(err)
+		if json.NewDecoder(r.Body).Decode(&body) != nil {
+			return // given up while it was sent
 		}
 		limits <- body.TimeoutSeconds
 		<-r.Context().Done()
 	}))
 	d := newSource(t, url, `{"timeoutSeconds":0.05}`)
-	r := ask(t, d, nil, panel("A", "Connections | count"))["A"]
-	if r.Status != backend.StatusTimeout || r.ErrorSource != backend.ErrorSourceDownstream || !strings.Contains(r.Error.Error(), "did not answer within") {
-		t.Errorf("%d %s %v", r.Status, r.ErrorSource, r.Error)
+	for range 20 {
+		r := ask(t, d, nil, panel("A", "Connections | count"))["A"]
+		if r.Status != backend.StatusTimeout || r.ErrorSource != backend.ErrorSourceDownstream || !strings.Contains(r.Error.Error(), "did not answer within") {
+			t.Errorf("%d %s %v", r.Status, r.ErrorSource, r.Error)
+		}
+		select {
+		case got := <-limits:
+			if got != 0.05 {
+				t.Errorf("timeoutSeconds %v", got)
+			}
+			return
+		default: // the machine is so busy that the request did not get there in time
+		}
 	}
-	if got := <-limits; got != 0.05 {
-		t.Errorf("timeoutSeconds %v", got)
-	}
+	t.Error("no request has come")
 }
 
 // TestQueryDataAtOnce: the queries of a request run side by side, as many as a
@@ -754,6 +763,43 @@ func TestQueryDataPanic(t *testing.T) {
 		}
 		if r := res["B"]; r.ErrorSource != backend.ErrorSourceDownstream {
 			t.Errorf("the other: %s %v", r.ErrorSource, r.Error)
+		}
+	}
+}
+
+// TestDispose: a data source that is replaced keeps no connections.
+func TestDispose(t *testing.T) {
+	var open atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `{"columns":[{"name":"n","type":"long"}]}`+"\n"+`{"done":{"stats":{},"truncated":false}}`+"\n")
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	made, err := New(t.Context(), backend.DataSourceInstanceSettings{UID: "test", URL: server.URL, JSONData: []byte("{}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := made.(*Datasource)
+	for range 3 {
+		if r := ask(t, d, nil, panel("A", "print n=1"))["A"]; r.Error != nil {
+			t.Fatal(r.Error)
+		}
+	}
+	if n := open.Load(); n < 1 {
+		t.Fatalf("%d connections are kept between queries", n)
+	}
+	d.Dispose()
+	for deadline := time.Now().Add(time.Minute); open.Load() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are left", open.Load())
 		}
 	}
 }
