@@ -78,8 +78,9 @@ func device(id string, labels ...string) map[string]string {
 	return m
 }
 
-// scenarios: every rule has one that makes it fire and one that must not. Times
-// keep two minutes from every bound, which is what the tests take at most.
+// scenarios: every rule has one that makes it fire and one that must not. They
+// are looked at as of now, so that bounds can be met exactly; only when the store
+// took an event (IngestLagHigh) is the clock's affair.
 var scenarios = []scenario{
 	{name: "old versions", rule: "LegacyTlsConnection", events: func(now time.Time) []ingest.Event {
 		return []ingest.Event{
@@ -241,14 +242,82 @@ var scenarios = []scenario{
 
 	{name: "late events", rule: "IngestLagHigh", events: func(now time.Time) []ingest.Event {
 		return times(20, now.Add(-10*time.Minute), 0, reconnect)
-	}, want: []row{{labels: map[string]string{"Stream": ""}, value: 600, most: 720}}},
+	}, want: []row{{labels: map[string]string{"Stream": ""}, value: 600, most: 1800}}},
 	{name: "a collector that waits", rule: "IngestLagHigh", samples: func(now time.Time) []ingest.Metric { return waiting(now, 90*time.Second) },
 		want: []row{{labels: map[string]string{"Stream": "HUBSCOPE_EVENTS_0"}, value: 90, most: 90}}},
 	{name: "a collector that works", rule: "IngestLagHigh", samples: func(now time.Time) []ingest.Metric { return waiting(now, 2*time.Second) }},
 	{name: "a collector that waited", rule: "IngestLagHigh", samples: func(now time.Time) []ingest.Metric { return waiting(now.Add(-10*time.Minute), time.Hour) }},
 	{name: "events in time, and one that is not", rule: "IngestLagHigh", events: func(now time.Time) []ingest.Event {
-		return append(times(40, now, 0, reconnect), times(1, now.Add(-10*time.Minute), 0, reconnect)...)
+		// They may take five minutes to the store.
+		return append(times(40, now.Add(5*time.Minute), 0, reconnect), times(1, now.Add(-10*time.Minute), 0, reconnect)...)
 	}},
+	// Bounds, met exactly.
+	{name: "at the bound", rule: "LegacyTlsConnection", events: func(now time.Time) []ingest.Event {
+		return []ingest.Event{connect("out", "1.0", weak, now.Add(-15*time.Minute)), connect("in", "1.0", weak, now.Add(-15*time.Minute+time.Microsecond))}
+	}, want: []row{{labels: device("in", "TlsVersion", "1.0"), value: 1, most: 1}}},
+	{name: "at the bound", rule: "WeakCipherConnection", events: func(now time.Time) []ingest.Event {
+		return []ingest.Event{connect("out", "1.2", weak, now.Add(-15*time.Minute)), connect("in", "1.2", weak, now.Add(-15*time.Minute+time.Microsecond))}
+	}, want: []row{{labels: device("in", "TlsCipher", weak), value: 1, most: 1}}},
+	{name: "at the bound", rule: "TlsDowngrade", events: func(now time.Time) []ingest.Event {
+		bound := now.Add(-14 * day).Truncate(day)
+		return []ingest.Event{
+			connect("out", "1.2", strong, bound), connect("out", "1.0", weak, now.Add(-time.Minute)),
+			connect("in", "1.2", strong, bound.Add(time.Microsecond)), connect("in", "1.0", weak, now.Add(-time.Minute)),
+		}
+	}, want: []row{{labels: device("in", "TlsVersion", "1.0"), value: 1, most: 1}}},
+	{name: "at the bound", rule: "NewDeviceOnLegacyTls", events: func(now time.Time) []ingest.Event {
+		return []ingest.Event{
+			connect("first", "1.2", strong, now.Add(-14*day-time.Microsecond)),
+			connect("out", "1.0", weak, now.Add(-14*day)), connect("out", "1.0", weak, now.Add(-time.Hour)),
+			connect("in", "1.0", weak, now.Add(-14*day+time.Microsecond)), connect("in", "1.0", weak, now.Add(-day+time.Microsecond)),
+			connect("gone", "1.0", weak, now.Add(-day)),
+		}
+	}, want: []row{{labels: device("in", "TlsVersion", "1.0"), value: 1, most: 1}}},
+	{name: "a hub of 14 days", rule: "NewDeviceOnLegacyTls", events: func(now time.Time) []ingest.Event {
+		return []ingest.Event{connect("first", "1.2", strong, now.Add(-14*day)), connect("a", "1.0", weak, now.Add(-time.Hour))}
+	}},
+	{name: "at the bound of seven days", rule: "LegacyShareAbove", events: func(now time.Time) []ingest.Event {
+		return append(fleet(now, 20, 1), connect("out", "1.0", weak, now.Add(-7*day)))
+	}},
+	{name: "just above", rule: "LegacyShareAbove", events: func(now time.Time) []ingest.Event { return fleet(now, 39, 2) }, want: []row{{value: 5.12, most: 5.13}}},
+	{name: "at the bound", rule: "DeadlineAtRisk", events: func(now time.Time) []ingest.Event {
+		return []ingest.Event{connect("out", "1.0", weak, now.Add(-7*day)), connect("in", "1.0", weak, now.Add(-7*day+time.Microsecond))}
+	}, want: []row{{value: 1, most: 1}}},
+	{name: "thirty", rule: "HandshakeFailuresSpike", events: func(now time.Time) []ingest.Event {
+		return times(30, now.Add(-4*time.Minute), time.Second, func(_ int, at time.Time) ingest.Event {
+			return refuse(ingest.StageHello, "tls.protocol_version", at)
+		})
+	}, want: []row{{labels: map[string]string{"ResultSignature": "tls.protocol_version"}, value: 30, most: 30}}},
+	{name: "four times as many, and one more", rule: "HandshakeFailuresSpike", events: func(now time.Time) []ingest.Event {
+		var events []ingest.Event
+		for signature, n := range map[string]int{"tls.handshake_failure": 40, "tls.unknown_ca": 41} {
+			failure := func(_ int, at time.Time) ingest.Event { return refuse(ingest.StageHandshake, signature, at) }
+			events = append(events, times(950, now.Add(-20*time.Hour), time.Minute, failure)...)
+			events = append(events, times(n, now.Add(-4*time.Minute), time.Second, failure)...)
+		}
+		return events
+	}, want: []row{{labels: map[string]string{"ResultSignature": "tls.unknown_ca"}, value: 41, most: 41}}},
+	{name: "a hundred", rule: "ReconnectStorm", events: func(now time.Time) []ingest.Event {
+		return append(usualBefore(now, 1), times(100, now.Truncate(5*time.Minute), 0, reconnect)...)
+	}, want: []row{{value: 100, most: 100}}},
+	{name: "one less", rule: "ReconnectStorm", events: func(now time.Time) []ingest.Event {
+		return append(usualBefore(now, 1), times(99, now.Truncate(5*time.Minute), 0, reconnect)...)
+	}},
+	{name: "five times as many", rule: "ReconnectStorm", events: func(now time.Time) []ingest.Event {
+		return append(usualBefore(now, 20), times(100, now.Truncate(5*time.Minute), 0, reconnect)...)
+	}},
+	{name: "eleven slots of history", rule: "ReconnectStorm", events: func(now time.Time) []ingest.Event {
+		return append(usualBefore(now, 1)[:11], times(300, now.Truncate(5*time.Minute), 0, reconnect)...)
+	}},
+	{name: "at the bounds", rule: "ClientCertExpiresSoon", events: func(now time.Time) []ingest.Event {
+		return []ingest.Event{
+			certificate("over", now.Add(-time.Hour), now), certificate("thirty", now.Add(-time.Hour), now.Add(30*day)),
+			certificate("gone", now.Add(-7*day), now.Add(10*day)), certificate("in", now.Add(-7*day+time.Microsecond), now.Add(30*day-time.Second)),
+		}
+	}, want: []row{{labels: device("in", "CaName", "factory"), value: 29.99, most: 30}}},
+	{name: "a minute", rule: "IngestLagHigh", samples: func(now time.Time) []ingest.Metric { return waiting(now, time.Minute) }},
+	{name: "a second more", rule: "IngestLagHigh", samples: func(now time.Time) []ingest.Metric { return waiting(now, 61*time.Second) },
+		want: []row{{labels: map[string]string{"Stream": "HUBSCOPE_EVENTS_0"}, value: 61, most: 61}}},
 }
 
 // fleet is some devices, of which the first ones are of old versions.
@@ -264,6 +333,12 @@ func fleet(now time.Time, n, legacy int) []ingest.Event {
 // usual is three hours of as many connects every five minutes.
 func usual(now time.Time, n int) []ingest.Event {
 	return times(36*n, now.Add(-200*time.Minute), 5*time.Minute/time.Duration(n), reconnect)
+}
+
+// usualBefore is three hours of as many connects every five minutes, up to the
+// quarter of an hour that is compared with them.
+func usualBefore(now time.Time, n int) []ingest.Event {
+	return usual(now.Add(-10*time.Minute).Truncate(5*time.Minute).Add(20*time.Minute), n)
 }
 
 // waiting is the age of the oldest event in a stream, as a collector reports it.

@@ -33,6 +33,7 @@ var store struct {
 	dir    string
 	engine *embed.Engine
 	runner *clickhouse.Runner
+	now    time.Time // when rules are evaluated: scenarios count from it, however long it takes
 	err    error
 }
 
@@ -42,7 +43,7 @@ func TestMain(m *testing.M) {
 		store.runner.Close()
 	}
 	if store.engine != nil {
-		store.engine.Close(20 * time.Second)
+		store.engine.Close(time.Minute)
 	}
 	if store.dir != "" {
 		os.RemoveAll(store.dir)
@@ -63,7 +64,7 @@ func fill() (err error) {
 		return err
 	}
 	plugin() // who needs it hears of its error
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	if store.engine, err = embed.StartEngine(ctx, embed.EngineConfig{Dir: store.dir + "/engine"}); err != nil {
 		return err
@@ -131,10 +132,11 @@ func fill() (err error) {
 	if err := await(0); err != nil { // there are no tables before the collector has made them
 		return err
 	}
-	now, events := time.Now(), 0 // and samples
+	store.now = time.Now().UTC().Truncate(time.Microsecond)
+	events := 0 // and samples
 	for _, s := range scenarios {
 		if s.samples != nil {
-			samples := s.samples(now)
+			samples := s.samples(store.now)
 			for i := range samples {
 				samples[i].Hub, samples[i].Node = s.hub(), "node"
 			}
@@ -142,7 +144,7 @@ func fill() (err error) {
 			events += len(samples)
 			continue
 		}
-		for i, e := range s.events(now) {
+		for i, e := range s.events(store.now) {
 			e.Hub, e.Node, e.Category, e.Sequence = s.hub(), "node", ingest.CategoryConnections, e.TimeGenerated.UnixMicro()+int64(i)
 			publisher.Publish(&e)
 			events++
@@ -169,7 +171,7 @@ func newEngine(t *testing.T) *query.Engine {
 
 // rowsOf runs a rule's query: strings are labels, Value is the value.
 func rowsOf(ctx context.Context, e *query.Engine, req query.Request) ([]row, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	res, err := e.Query(ctx, req)
 	if err != nil {
@@ -235,15 +237,14 @@ func (s scenario) check(t *testing.T, rows []row) {
 	}
 }
 
-// TestFiring evaluates each rule at this moment.
+// TestFiring evaluates each rule at the moment that scenarios count from.
 func TestFiring(t *testing.T) {
 	e := newEngine(t)
-	now := time.Now()
 	fired, quiet := map[string]bool{}, map[string]bool{}
 	rules := readRules(t)
 	results := map[string][]row{}
 	for name, r := range rules {
-		rows, err := rowsOf(t.Context(), e, query.Request{Text: textOf(t, r, "30d"), Now: now})
+		rows, err := rowsOf(t.Context(), e, query.Request{Text: textOf(t, r, "30d"), Now: store.now})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -284,8 +285,8 @@ func textOf(t *testing.T, r rule, deadline string) string {
 func TestDeadline(t *testing.T) {
 	e := newEngine(t)
 	r := readRules(t)["DeadlineAtRisk"]
-	for deadline, fires := range map[string]bool{"91d": false, "89d": true, "(-1d)": true} {
-		rows, err := rowsOf(t.Context(), e, query.Request{Text: textOf(t, r, deadline)})
+	for deadline, fires := range map[string]bool{"91d": false, "90d": false, "89.99d": true, "0d": true, "(-1d)": true} {
+		rows, err := rowsOf(t.Context(), e, query.Request{Text: textOf(t, r, deadline), Now: store.now})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -293,6 +294,14 @@ func TestDeadline(t *testing.T) {
 			t.Errorf("deadline in %s: %v", deadline, rows)
 		}
 	}
+}
+
+// at is a query whose present is the moment that scenarios count from: the plugin
+// and the service cannot be asked as of another time.
+func at(text string, now time.Time) string {
+	moment := "datetime(" + now.Format("2006-01-02T15:04:05.0000000Z") + ")"
+	text = regexp.MustCompile(`\bago\(([^()]+)\)`).ReplaceAllString(text, "("+moment+" - $1)")
+	return strings.ReplaceAll(text, "now()", moment)
 }
 
 // TestNoRows: without any events no rule fails, and none has a row.
