@@ -204,6 +204,10 @@ func TestGrafanaMounts(t *testing.T) {
 	if got := *g.Environment["GF_PATHS_PLUGINS"]; !strings.Contains(dockerfile(t), " "+got+"/hubscope-connections-datasource") {
 		t.Errorf("the image has no plugin in %s", got)
 	}
+	// That folder is root's, and the stack needs nothing from outside.
+	if got := g.Environment["GF_PLUGINS_PREINSTALL_DISABLED"]; got == nil || *got != "true" {
+		t.Error("Grafana fetches plugins at its start")
+	}
 }
 
 func dockerfile(t testing.TB) string {

@@ -233,7 +233,7 @@ func startNATS(t *testing.T, secrets string) string {
 		t.Fatal(err)
 	}
 	path := mounted(t, "nats.conf", filepath.Join(dir, "nats.conf"), "/etc/nats/", dir+"/", "0.0.0.0:4222", "127.0.0.1:-1",
-		"127.0.0.1:8222", "127.0.0.1:-1", "/var/lib/nats", t.TempDir())
+		"127.0.0.1:8222", "127.0.0.1:-1", "/var/lib/nats", t.TempDir(), "timeout: 5\n", "timeout: 120\n")
 	opts, err := server.ProcessConfigFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -245,8 +245,8 @@ func startNATS(t *testing.T, secrets string) string {
 	}
 	go s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(30 * time.Second) {
-		t.Fatal("NATS is not ready within 30 s")
+	if !s.ReadyForConnections(5 * time.Minute) {
+		t.Fatal("NATS is not ready within 5 minutes")
 	}
 	if !opts.SyncAlways || opts.JetStreamMaxStore == 0 || opts.MaxPayload != 8<<20 {
 		t.Errorf("options %+v", opts)
@@ -326,12 +326,12 @@ func startClickHouse(t *testing.T, secrets string) string {
 		w.Close()
 		select {
 		case <-ended:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			cmd.Process.Kill()
 			<-ended
 		}
 	})
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", address); err == nil {
 			conn.Close()
 			break
@@ -421,14 +421,14 @@ func TestNATS(t *testing.T) {
 		{"another password", wrong.String(), []nats.Option{root}, false},
 		{"without the root", good, nil, false},
 	} {
-		conn, err := nats.Connect(test.url, test.opts...)
+		conn, err := nats.Connect(test.url, append(test.opts, nats.Timeout(2*time.Minute))...)
 		if (err == nil) != test.ok {
 			t.Errorf("%s: %v", test.name, err)
 		}
 		if err != nil {
 			continue
 		}
-		js, err := conn.JetStream()
+		js, err := conn.JetStream(nats.MaxWait(time.Minute))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -515,7 +515,7 @@ func TestParts(t *testing.T) {
 		// The log of queries is the writer's, and Grafana sees its own.
 		{`QueryLog | where Text has "pump-1" | distinct User`, "grafana"},
 	} {
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 			out, err := ask(test.kql)
 			if err == nil && strings.Contains(out, test.want) {
 				break
@@ -595,7 +595,7 @@ func startPart(t *testing.T, cmd *exec.Cmd, ready string) map[string]string {
 		}
 	})
 	var seen []string
-	for timeout := time.After(time.Minute); ; {
+	for timeout := time.After(5 * time.Minute); ; {
 		select {
 		case line, ok := <-lines:
 			if !ok {
@@ -612,7 +612,7 @@ func startPart(t *testing.T, cmd *exec.Cmd, ready string) map[string]string {
 			}
 			return text
 		case <-timeout:
-			t.Fatalf("%v: no %q within a minute:\n%s", cmd.Args, ready, strings.Join(seen, "\n"))
+			t.Fatalf("%v: no %q within 5 minutes:\n%s", cmd.Args, ready, strings.Join(seen, "\n"))
 		}
 	}
 }
