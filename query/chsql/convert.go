@@ -399,9 +399,12 @@ func (g *gen) toDatetime(v val) val {
 				return constant(&plan.Const{T: plan.Datetime, Int: ticks})
 			}
 		}
-		// Text without a separator is a number, not a date, except a bare year.
+		// Text without a separator is a number, not a date, except a bare year, and
+		// a clock is no date either. RFC 822 and RFC 850 have years of two digits.
 		h := g.hoist(val{k: v.k, null: v.null, sql: "trim(BOTH ' \\t\\r\\n' FROM " + v.sql + ")"})
-		return call(kDatetime, true, "if(match("+h.sql+", '^[0-9]{5,}$'), NULL, parseDateTime64BestEffortUSOrNull("+h.sql+", 7, 'UTC'))")
+		const rfc = `'^(?:[A-Za-z]+, *)?([0-9]{1,2})[- ]([A-Za-z]{3})[- ]`
+		text := "if(substring(" + h.sql + ", 5, 1) = '-', " + h.sql + ", replaceRegexpOne(replaceRegexpOne(" + h.sql + ", " + rfc + "([0-6][0-9]) ', '\\\\1 \\\\2 20\\\\3 '), " + rfc + "([7-9][0-9]) ', '\\\\1 \\\\2 19\\\\3 '))"
+		return call(kDatetime, true, "if(match("+h.sql+", '^([0-9]{5,}$|[0-9]{1,2}:)'), NULL, parseDateTime64BestEffortUSOrNull("+text+", 7, 'UTC'))")
 	case kInt, kLong, kReal, kDecimal:
 		t := g.hoist(g.num(v, kLong))
 		return call(kDatetime, true, "if("+t.sql+" BETWEEN 0 AND "+itoa(plan.MaxDatetimeTicks)+", "+fromTicks("("+t.s()+" - "+itoa(plan.UnixEpochTicks)+")")+", NULL)")

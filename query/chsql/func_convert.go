@@ -99,11 +99,15 @@ var convertFunctions = map[string]function{
 		return call(kString, false, "if(isValidUTF8("+d.sql+"), "+d.sql+", '')")
 	},
 	"base64_decode_toarray": func(g *gen, c *plan.Call, a []val) val {
-		d := g.hoist(val{k: kString, sql: "tryBase64Decode(" + g.str(a[0]).sql + ")"})
-		return val{k: kArray, elem: kLong, sql: "arrayMap(x -> toInt64(reinterpretAsUInt8(substring(" + d.sql + ", x, 1))), range(1, length(" + d.sql + ") + 1))"}
+		s := g.hoist(g.str(a[0]))
+		d := g.hoist(val{k: kString, sql: "tryBase64Decode(" + s.sql + ")"})
+		bytes := val{k: kArray, elem: kLong, sql: "arrayMap(x -> toInt64(reinterpretAsUInt8(substring(" + d.sql + ", x, 1))), range(1, length(" + d.sql + ") + 1))"}
+		return call(kJSON, true, "if(empty("+d.sql+") AND notEmpty("+s.sql+"), NULL, "+g.json(bytes).sql+")")
 	},
 	"base64_encode_fromarray": func(g *gen, c *plan.Call, a []val) val {
-		return call(kString, false, "base64Encode(arrayStringConcat(arrayMap(x -> char(toUInt8(ifNull(x, 0))), "+g.reals(a[0]).sql+")))")
+		// Elements that are no bytes: nothing.
+		r := g.hoist(g.reals(a[0]))
+		return call(kString, false, "if(arrayAll(x -> ifNull(x BETWEEN 0 AND 255, 0), "+r.sql+"), base64Encode(arrayStringConcat(arrayMap(x -> char(toUInt8(ifNull(x, 0))), "+r.sql+"))), '')")
 	},
 	// A guid is 16 bytes in .NET's order: the first three groups little-endian.
 	"base64_encode_fromguid": func(g *gen, c *plan.Call, a []val) val {

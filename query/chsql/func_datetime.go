@@ -293,51 +293,65 @@ func startOf(unit string, end bool) function {
 				offset, constShift = n.s(), false
 			}
 		}
-		if end {
-			shift++
-		}
-		add := ""
-		switch {
-		case constShift && shift != 0:
+		add := offset
+		if constShift {
 			add = itoa(shift)
-		case !constShift && end:
-			add = offset + " + 1"
-		case !constShift:
-			add = offset
 		}
-		sql := ""
+		moved := !constShift || shift != 0
 		switch unit {
 		case "day", "week":
 			size := int64(plan.TicksPerDay)
 			ticks := g.ticks(g.hoist(v))
-			sql = ticks + " - positiveModulo(" + ticks + ", " + whole(size) + ")"
+			sql := ticks + " - positiveModulo(" + ticks + ", " + whole(size) + ")"
 			if unit == "week" {
 				// 1970-01-01 was a Thursday; weeks begin on Sunday.
 				size *= 7
 				sql = ticks + " - positiveModulo(" + ticks + " + " + itoa(4*plan.TicksPerDay) + ", " + whole(size) + ")"
-			} else if add == "" && !end {
+			} else if !moved && !end {
 				return g.binned(v, plan.TicksPerDay)
 			}
-			if add != "" {
+			if moved {
 				sql += " + (" + add + ") * " + itoa(size)
 			}
-		default:
-			f := map[string]string{"month": "toStartOfMonth", "year": "toStartOfYear"}[unit]
-			start := "toDateTime64(" + f + "(" + v.sql + "), 7, 'UTC')"
-			if add == "" {
-				if null {
-					return call(kDatetime, null, start)
-				}
-				return keyed(f+"("+v.sql+")", ofSeconds)
+			if end {
+				sql += " + " + itoa(size-1)
 			}
-			f = map[string]string{"month": "addMonths", "year": "addYears"}[unit]
-			sql = "reinterpretAsInt64(" + f + "(" + start + ", " + add + "))"
+			if moved {
+				return g.within(sql)
+			}
+			return call(kDatetime, null, fromTicks(sql))
+		}
+		f := map[string]string{"month": "toStartOfMonth", "year": "toStartOfYear"}[unit]
+		if !moved && !end && !null {
+			return keyed(f+"("+v.sql+")", ofSeconds)
+		}
+		v = g.hoist(v)
+		day := "toDateTime64(" + f + "(" + v.sql + "), 7, 'UTC')"
+		if moved {
+			day = map[string]string{"month": "addMonths(", "year": "addYears("}[unit] + day + ", " + add + ")"
 		}
 		if end {
-			sql += " - 1"
+			if unit == "year" {
+				day = "addMonths(" + day + ", 11)"
+			}
+			day = fromTicks("reinterpretAsInt64(toDateTime64(toLastDayOfMonth(" + day + "), 7, 'UTC')) + " + itoa(plan.TicksPerDay-1))
 		}
-		return call(kDatetime, null, fromTicks(sql))
+		if !moved {
+			return call(kDatetime, null, day)
+		}
+		// Years that there are not: null. The engine would take the nearest.
+		in := "toInt64(toYear(" + v.sql + ")) + " + add + " BETWEEN 1 AND 9999"
+		if unit == "month" {
+			in = "toInt64(toYear(" + v.sql + ")) * 12 + toMonth(" + v.sql + ") + " + add + " BETWEEN 13 AND 120000"
+		}
+		return call(kDatetime, true, "if("+in+", "+day+", NULL)")
 	}
+}
+
+// within makes a datetime of ticks since 1970, null beyond the years 1 to 9999.
+func (g *gen) within(ticks string) val {
+	t := g.hoist(val{k: kLong, null: true, sql: ticks})
+	return call(kDatetime, true, "if("+t.sql+" BETWEEN -"+itoa(plan.UnixEpochTicks)+" AND "+itoa(plan.MaxDatetimeTicks-plan.UnixEpochTicks)+", "+fromTicks("assumeNotNull("+t.sql+")")+", NULL)")
 }
 
 // partTicks are the parts that are a fixed number of ticks.
@@ -350,22 +364,25 @@ var partTicks = map[string]int64{
 func datetimeAdd(g *gen, c *plan.Call, a []val) val {
 	part, _ := a[0].constString()
 	n, v := g.num(a[1], kLong), g.toDatetime(a[2])
-	null := n.null || v.null
 	part = strings.ToLower(part)
 	if t, ok := partTicks[part]; ok {
-		return call(kDatetime, null, fromTicks(g.ticks(v)+" + "+n.lit()+" * "+itoa(t)))
+		return g.within(g.ticks(v) + " + " + n.lit() + " * " + itoa(t))
 	}
+	months := n.lit()
 	switch part {
-	case "year":
-		return call(kDatetime, null, "addYears("+v.sql+", "+n.lit()+")")
-	case "quarter":
-		return call(kDatetime, null, "addMonths("+v.sql+", "+n.lit()+" * 3)")
-	case "month":
-		return call(kDatetime, null, "addMonths("+v.sql+", "+n.lit()+")")
 	case "nanosecond":
-		return call(kDatetime, null, fromTicks(g.ticks(v)+" + intDiv("+n.lit()+", 100)"))
+		return g.within(g.ticks(v) + " + intDiv(" + n.lit() + ", 100)")
+	case "year":
+		months += " * 12"
+	case "quarter":
+		months += " * 3"
+	case "month":
+	default:
+		return nullOf(kDatetime)
 	}
-	return nullOf(kDatetime)
+	v = g.hoist(v)
+	m := g.hoist(val{k: kLong, null: n.null, sql: "toInt64(" + months + ")"})
+	return call(kDatetime, true, "if(toInt64(toYear("+v.sql+")) * 12 + toMonth("+v.sql+") + "+m.sql+" BETWEEN 13 AND 120000, addMonths("+v.sql+", "+m.sql+"), NULL)")
 }
 
 // datetimeDiff counts the boundaries of a part between two datetimes; weeks
@@ -632,6 +649,10 @@ func unixtime(ticks int64) function {
 			}
 			if unit := max(ticks, 1); v.c != nil && !v.c.Null && ticks > 0 && v.c.Int >= -plan.UnixEpochTicks/unit && v.c.Int <= (plan.MaxDatetimeTicks-plan.UnixEpochTicks)/unit {
 				return call(kDatetime, v.null, fromTicks(t))
+			}
+			if ticks > 0 {
+				x := g.hoist(g.num(v, kLong))
+				return call(kDatetime, true, "if("+x.sql+" BETWEEN -"+itoa(plan.UnixEpochTicks/ticks)+" AND "+itoa((plan.MaxDatetimeTicks-plan.UnixEpochTicks)/ticks)+", "+fromTicks(t)+", NULL)")
 			}
 			return call(kDatetime, true, "if("+t+" BETWEEN -"+itoa(plan.UnixEpochTicks)+" AND "+limit+", "+fromTicks(t)+", NULL)")
 		}

@@ -1,8 +1,10 @@
 package chsql
 
 import (
+	"slices"
 	"strings"
 
+	"hubscope/query/kql"
 	"hubscope/query/plan"
 )
 
@@ -69,14 +71,12 @@ var stringFunctions = map[string]function{
 		x := g.variable()
 		b := g.b
 		g.b = nil
-		t := call(kCond, false, "positionCaseInsensitiveUTF8("+l.sql+", "+x+") > 0")
+		t := g.term(kql.OpHas, l, val{sql: x, k: kString, atom: true})
 		g.b = b
 		return call(kLong, false, "toInt64(arrayFirstIndex("+x+" -> "+t.sql+", "+arr.sql+")) - 1").infix()
 	},
 	"parse_command_line": func(g *gen, c *plan.Call, a []val) val {
-		// Windows: arguments are divided by blanks, quotes keep blanks together.
-		x := g.variable()
-		return val{k: kArray, elem: kString, sql: "arrayMap(" + x + " -> replaceAll(" + x + ", '\"', ''), extractAll(" + g.str(a[0]).sql + ", '(?:[^\\\\s\"]|\"[^\"]*\"?)+'))"}
+		return val{k: kArray, elem: kString, sql: commandLine(g.str(a[0]).sql)}
 	},
 	"extract": func(g *gen, c *plan.Call, a []val) val {
 		re, _ := a[0].constString()
@@ -226,6 +226,20 @@ func (v val) infix() val {
 // replaceStrings replaces several texts, the earlier ones first; what was replaced
 // is not looked at again. Each match becomes a mark, and then the marks become the
 // rewrites. (replace-strings-function)
+// commandLine splits a text as CommandLineToArgvW does: blanks divide arguments,
+// quotes keep them together, and backslashes count only before a quote, where two
+// are one and an odd one takes the quote as it is.
+func commandLine(text string) string {
+	const (
+		state  = "tuple(CAST([], 'Array(String)'), '', toUInt8(0), toUInt8(0))" // arguments, the one being read, inside quotes, begun
+		quoted = `endsWith(t, '"'), tuple(s.1, concat(s.2, repeat('\\', intDiv(length(t) - 1, 2)), if(length(t) % 2 = 0, '"', '')), toUInt8(if(length(t) % 2 = 0, s.3, 1 - s.3)), toUInt8(1))`
+		blank  = `match(t, '^\\s') AND s.3 = 0, if(s.4 = 1, tuple(arrayPushBack(s.1, s.2), '', toUInt8(0), toUInt8(0)), s)`
+		plain  = `tuple(s.1, concat(s.2, t), s.3, toUInt8(1))`
+		tokens = `\\\\*"|\\\\+|\\s+|[^\\s\\\\"]+`
+	)
+	return "arrayMap(s -> if(s.4 = 1, arrayPushBack(s.1, s.2), s.1), [arrayFold((s, t) -> multiIf(" + quoted + ", " + blank + ", " + plain + "), extractAll(" + text + ", '" + tokens + "'), " + state + ")])[1]"
+}
+
 func replaceStrings(g *gen, c *plan.Call, a []val) val {
 	l, r := g.hoist(g.raws(a[1])), g.hoist(g.raws(a[2]))
 	acc, pair, x, y, k := g.variable(), g.variable(), g.variable(), g.variable(), g.variable()
@@ -275,10 +289,33 @@ func substring(g *gen, c *plan.Call, a []val) val {
 func indexof(g *gen, c *plan.Call, a []val) val {
 	s, p := g.str(a[0]), g.str(a[1])
 	regex := c.Func.Base == "indexof_regex"
+	var none []string
+	for i, least := range map[int]int64{3: -1, 4: 0} {
+		if i >= len(a) {
+			continue
+		}
+		// No such length or occurrence: null. (indexof-function)
+		n := g.num(a[i], kLong)
+		if k, ok := n.constInt(); ok && k < least {
+			return nullOf(kLong)
+		} else if !ok && n.c == nil {
+			none = append(none, "ifNull("+n.sql+", 0) < "+itoa(least))
+		}
+	}
+	v := place(g, regex, s, p, a)
+	if len(none) > 0 {
+		slices.Sort(none)
+		return call(kLong, true, "if("+strings.Join(none, " OR ")+", NULL, "+v.sql+")")
+	}
+	return v
+}
+
+// place writes where a text, or a match of a regular expression, begins.
+func place(g *gen, regex bool, s, p val, a []val) val {
 	if regex {
 		// No place to begin: null. (indexof-regex-function)
 		for _, v := range a[2:] {
-			if k, ok := v.constInt(); ok && k < -1 || ok && k < 0 && v.sql == a[2].sql {
+			if k, ok := v.constInt(); ok && k < 0 && v.sql == a[2].sql {
 				return nullOf(kLong)
 			}
 		}
@@ -372,7 +409,13 @@ func (g *gen) castText(v val, t plan.Type) val {
 
 // extractAll returns the matches of the groups of a regular expression: texts
 // when there is one group, arrays of texts otherwise.
+// extractAll returns all matches, null if there are none. (extract-all-function)
 func extractAll(g *gen, c *plan.Call, a []val) val {
+	v := g.hoist(allMatches(g, a))
+	return call(kJSON, true, "if(empty("+v.sql+"), NULL, "+g.json(v).sql+")")
+}
+
+func allMatches(g *gen, a []val) val {
 	source := g.str(a[len(a)-1])
 	re, _ := a[0].constString()
 	groups := captureGroups(re)
@@ -557,7 +600,7 @@ func parseVersion(g *gen, c *plan.Call, a []val) val {
 	return call(kDecimal, true, "if(match("+s.sql+", '^[0-9]{1,8}(\\\\.[0-9]{1,8}){0,3}$'), toDecimal256OrNull(concat(leftPad("+p.sql+"[1], 8, '0'), leftPad("+p.sql+"[2], 8, '0'), leftPad("+p.sql+"[3], 8, '0'), leftPad("+p.sql+"[4], 8, '0')), "+decimalScale+"), NULL)")
 }
 
-var byteUnits = []string{"Bytes", "KB", "MB", "GB", "TB", "PB"}
+var byteUnits = []string{"Bytes", "KB", "MB", "GB", "TB", "PB", "EB"}
 
 func formatBytes(g *gen, c *plan.Call, a []val) val {
 	n := g.hoist(g.num(a[0], kReal))
@@ -569,7 +612,7 @@ func formatBytes(g *gen, c *plan.Call, a []val) val {
 	if len(a) > 2 {
 		if unit, ok := a[2].constString(); ok {
 			for i, u := range byteUnits {
-				if strings.EqualFold(u, unit) || i == 0 && unit == "" {
+				if strings.EqualFold(u, unit) {
 					return call(kString, false, "ifNull(concat("+text(n.sql+" / pow(1024, "+itoa(int64(i))+")")+", "+quote(" "+u)+"), '')")
 				}
 			}
@@ -579,6 +622,6 @@ func formatBytes(g *gen, c *plan.Call, a []val) val {
 	for i := 0; i < len(byteUnits)-1; i++ {
 		sql += "abs(" + n.sql + ") < pow(1024, " + itoa(int64(i+1)) + "), concat(" + text(n.sql+" / pow(1024, "+itoa(int64(i))+")") + ", " + quote(" "+byteUnits[i]) + "), "
 	}
-	sql += "concat(" + text(n.sql+" / pow(1024, 5)") + ", ' PB'))"
+	sql += "concat(" + text(n.sql+" / pow(1024, 6)") + ", ' EB'))"
 	return call(kString, false, "ifNull("+sql+", '')")
 }

@@ -2,7 +2,9 @@ package chsql
 
 import (
 	"regexp"
+	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"hubscope/query/kql"
@@ -134,27 +136,35 @@ func (g *gen) term(op kql.Op, l, r val) val {
 		if text == "" {
 			return cond(false, "1 = 1")
 		}
+		pattern := quote(termPattern(text, cs, before, after))
 		if before && after && word(text) {
+			token := "hasTokenCaseInsensitive("
 			if cs {
-				return call(kCond, false, "hasToken("+l.sql+", "+r.sql+")")
+				token = "hasToken("
 			}
-			return call(kCond, false, "hasTokenCaseInsensitive("+l.sql+", "+r.sql+")")
+			if t, ok := l.constString(); ok && isASCII(t) {
+				return call(kCond, false, token+l.sql+", "+r.sql+")")
+			}
+			// A token does not end at punctuation beyond ASCII, a term does.
+			l = g.hoist(l)
+			return cond(false, token+l.sql+", "+r.sql+") OR (length("+l.sql+") != lengthUTF8("+l.sql+") AND match("+l.sql+", "+pattern+"))")
 		}
-		return call(kCond, false, "match("+l.sql+", "+quote(termPattern(text, cs, before, after))+")")
+		return call(kCond, false, "match("+l.sql+", "+pattern+")")
 	}
 	// The needle is data: the pattern is made of it for each row.
 	flags := "(?i)"
 	if cs {
 		flags = ""
 	}
-	pre, post := "", ""
+	r = g.hoist(r)
+	parts := []string{quote(flags), "regexpQuoteMeta(" + r.sql + ")"}
 	if before {
-		pre = "(?:^|" + termEdge + ")"
+		parts = slices.Insert(parts, 1, "if(match("+r.sql+", "+quote("^"+termChar)+"), "+quote("(?:^|"+termEdge+")")+", '')")
 	}
 	if after {
-		post = "(?:$|" + termEdge + ")"
+		parts = append(parts, "if(match("+r.sql+", "+quote(termChar+"$")+"), "+quote("(?:$|"+termEdge+")")+", '')")
 	}
-	return call(kCond, false, "match("+l.sql+", concat("+quote(flags+pre)+", regexpQuoteMeta("+r.sql+"), "+quote(post)+"))")
+	return call(kCond, false, "match("+l.sql+", concat("+strings.Join(parts, ", ")+"))")
 }
 
 // termPattern is the regular expression of a term test. A boundary is needed
@@ -176,9 +186,7 @@ func termPattern(text string, cs, before, after bool) string {
 	return p
 }
 
-func termRune(r rune) bool {
-	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= utf8.RuneSelf && r != utf8.RuneError
-}
+func termRune(r rune) bool { return unicode.In(r, unicode.L, unicode.N) }
 
 // regex writes a regular expression. ClickHouse lets a dot match a line break,
 // RE2 and Kusto do not.

@@ -464,15 +464,24 @@ func ParseDateTime(s string) (ticks int64, ok bool) {
 	return 0, false
 }
 
-// dateLayouts are the forms with names of days and months.
-var dateLayouts = []string{
-	time.RFC1123, time.RFC1123Z, time.RFC850, time.RFC822, time.RFC822Z,
-	"Mon, _2 Jan 06 15:04:05", "Mon, _2 Jan 06 15:04:05 MST", "_2 Jan 06 15:04:05", "_2 Jan 06 15:04:05 MST",
-	"Mon, _2 Jan 2006 15:04:05", "_2 Jan 2006 15:04:05", "_2 Jan 2006 15:04:05 MST", "_2 Jan 2006 15:04", "_2 Jan 2006",
-	"Monday, 02-Jan-06 15:04:05", "02-Jan-06 15:04:05", "02-Jan-2006 15:04:05", "02-Jan-2006",
-	"Jan _2, 2006", "January _2, 2006", "Jan _2, 2006 15:04:05", "January _2, 2006 15:04:05",
-	"Monday, January _2, 2006", "Monday, January _2, 2006 15:04:05",
-}
+// dateLayouts are the forms with names of days and months: those that are
+// documented, each with and without its day of the week, seconds and zone, and
+// some that are common.
+var dateLayouts = func() []string {
+	out := []string{
+		time.RFC1123, time.RFC1123Z, time.RFC822Z,
+		"Mon, _2 Jan 2006 15:04:05", "_2 Jan 2006 15:04:05", "_2 Jan 2006 15:04:05 MST", "_2 Jan 2006 15:04", "_2 Jan 2006",
+		"02-Jan-2006 15:04:05", "02-Jan-2006", time.ANSIC,
+		"Jan _2, 2006", "January _2, 2006", "Jan _2, 2006 15:04:05", "January _2, 2006 15:04:05",
+		"Monday, January _2, 2006", "Monday, January _2, 2006 15:04:05",
+	}
+	for _, day := range []string{"Mon, _2 Jan 06", "_2 Jan 06", "Monday, 02-Jan-06", "02-Jan-06"} {
+		for _, clock := range []string{" 15:04:05 MST", " 15:04:05", " 15:04 MST", " 15:04"} {
+			out = append(out, day+clock)
+		}
+	}
+	return out
+}()
 
 func fromTime(t time.Time) (int64, bool) {
 	secs := t.Unix()

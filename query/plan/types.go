@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"hubscope/query/kql"
 )
 
 // Type is a Kusto scalar type.
@@ -319,6 +321,9 @@ var datetimeLayouts = []string{
 // 0001-01-01.
 func ParseDatetime(s string) (ticks int64, ok bool) {
 	s = strings.TrimSpace(s)
+	if ticks, ok := kql.ParseDateTime(s); ok {
+		return ticks, true
+	}
 	for _, layout := range datetimeLayouts {
 		if t, err := time.Parse(layout, s); err == nil {
 			return Ticks(t.UTC()), true
