@@ -84,8 +84,10 @@ var convertFunctions = map[string]function{
 		case kArray:
 			return val{sql: "'array'", k: kString, atom: true}
 		}
-		v := g.json(a[0])
-		return call(kString, false, "transform(toString(JSONType(ifNull("+v.sql+", 'null'))), ['Array', 'Object', 'String', 'Int64', 'UInt64', 'Double', 'Bool', 'Null'], ['array', 'dictionary', 'string', 'long', 'long', 'double', 'bool', 'null'], 'null')")
+		// A small whole number is an int. (gettype-function)
+		v := g.hoist(g.json(a[0]))
+		name := "transform(toString(JSONType(ifNull(" + v.sql + ", 'null'))), ['Array', 'Object', 'String', 'Int64', 'UInt64', 'Double', 'Bool', 'Null'], ['array', 'dictionary', 'string', 'long', 'long', 'double', 'bool', 'null'], 'null')"
+		return call(kString, false, "if(isNotNull(toInt32OrNull("+v.sql+")), 'int', "+name+")")
 	},
 	"url_encode": func(g *gen, c *plan.Call, a []val) val {
 		return call(kString, false, "replaceAll("+escaped(g.str(a[0]).sql)+", '%20', '+')")

@@ -52,8 +52,23 @@ var dynamicFunctions = map[string]function{
 		if len(a) > 4 {
 			nth = g.num(a[4], kLong).lit()
 		}
+		var none []string
+		for i, v := range a[3:] {
+			least := int64(i - 1)
+			n := g.num(v, kLong)
+			if k, ok := n.constInt(); ok && k < least {
+				return nullOf(kLong)
+			} else if !ok && n.c == nil {
+				none = append(none, "ifNull("+n.sql+", 0) < "+itoa(least))
+			}
+		}
 		found := g.hoist(val{k: kArray, elem: kLong, sql: "arrayFilter(i -> " + arr.sql + "[i] = " + needle.sql + " AND i > " + from.sql + " AND i <= " + to + ", arrayEnumerate(" + arr.sql + "))"})
-		return call(kLong, false, "if(length("+found.sql+") >= "+nth+" AND "+nth+" > 0, toInt64("+found.sql+"["+nth+"]) - 1, toInt64(-1))")
+		sql := "if(length(" + found.sql + ") >= " + nth + " AND " + nth + " > 0, toInt64(" + found.sql + "[" + nth + "]) - 1, toInt64(-1))"
+		if len(none) > 0 {
+			// No such length or occurrence: null. (array-index-of-function)
+			return call(kLong, true, "if("+strings.Join(none, " OR ")+", NULL, "+sql+")")
+		}
+		return call(kLong, false, sql)
 	},
 	"array_slice": func(g *gen, c *plan.Call, a []val) val {
 		arr := g.hoist(g.array(a[0]))

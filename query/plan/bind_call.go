@@ -161,7 +161,12 @@ func (b *binder) columnIfExists(e *kql.Call) Expr {
 	name, ok := b.constString(e, 0)
 	if ok && b.row != nil {
 		if i := (&projection{cols: b.row.cols}).find(name); i >= 0 {
-			return refTo(b.row.cols[i])
+			x := refTo(b.row.cols[i])
+			// A number becomes the wider type of the default, as the binder has it.
+			if t := b.expr(e.Args[1]).Type(); x.Type().Numeric() && t.Numeric() && t != Decimal && widest(x.Type(), t) == t {
+				return b.convert(x, t)
+			}
+			return x
 		}
 	}
 	return b.expr(e.Args[1])

@@ -52,7 +52,8 @@ func (b *binder) expandColumns(list []*kql.MvColumn, in rel, m *MvExpand) (cols 
 		if named {
 			e = n.X
 		}
-		x := b.expr(e)
+		own := b.outputs(e)[0]
+		x := own.x
 		if t := x.Type(); t != Dynamic && t != Unknown {
 			b.errorf(e.Range(), CodeType, "mv-expand takes dynamic values, not %s", t)
 		}
@@ -82,6 +83,9 @@ func (b *binder) expandColumns(list []*kql.MvColumn, in rel, m *MvExpand) (cols 
 				break
 			}
 			name, ok := b.resultName(e)
+			if own.name != "" {
+				name, ok = own.name, true
+			}
 			if !ok {
 				name = b.defaultName(false)
 			}
@@ -514,6 +518,9 @@ func (b *binder) makeSeries(op *kql.MakeSeriesOp, in rel) rel {
 		if !b.aggregated(x, aggs, nil) {
 			b.errorf(e.Range(), CodeContext, "make-series needs an aggregate here")
 			x = null()
+		}
+		if len(outs) > 1 {
+			b.errorf(e.Range(), CodeContext, "make-series takes one value of an aggregate, not %d", len(outs))
 		}
 		if t := x.Type(); !t.Summable() && t != Unknown && t != Bool && t != Dynamic {
 			b.errorf(e.Range(), CodeType, "make-series needs numbers, not %s", t)

@@ -710,7 +710,7 @@ type output struct {
 func (b *binder) callMulti(e *kql.Call) []output {
 	one := func(x Expr) []output { return []output{{x: x}} }
 	name := e.Func.Text
-	if v := b.scope.lookup(name); v != nil {
+	if v := b.callee(name); v != nil {
 		switch {
 		case v.fn == nil:
 			b.errorf(e.Func.Span, CodeType, "%s is not a function", name)
@@ -800,6 +800,9 @@ func (b *binder) makeCall(e *kql.Call, f *Func, args []Expr, typeArg Type) Expr 
 		}
 	}
 	c := &Call{Func: f, Args: args, T: resultType(sig, args, typeArg)}
+	if followsFirst[f.Base] && args[0].Type() == Unknown {
+		c.T = Unknown
+	}
 	b.checkCall(e, c)
 	if f.Window() {
 		return b.window(e, c)
@@ -943,6 +946,10 @@ func resultType(s *Sig, args []Expr, typeArg Type) Type {
 	}
 	return s.Result
 }
+
+// followsFirst are the functions whose value is of their first argument's kind,
+// not known as long as that is not.
+var followsFirst = stringSet("bin", "floor", "bin_at", "abs")
 
 func widestOf(a, b Type) Type {
 	switch {

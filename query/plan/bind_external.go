@@ -106,7 +106,7 @@ func externalRecords(data []byte, format string, skip bool, cols []Column) ([][]
 			rows = append(rows, externalRow([]string{strings.TrimRight(line, "\r\n")}, cols))
 		}
 		return rows, nil
-	case "json", "multijson":
+	case "json", "multijson", "singlejson":
 		d := json.NewDecoder(bytes.NewReader(data))
 		for {
 			var raw json.RawMessage
@@ -136,7 +136,7 @@ func externalRecords(data []byte, format string, skip bool, cols []Column) ([][]
 	}
 	sep, ok := separators[format]
 	if !ok {
-		return nil, errors.New("the formats are csv, tsv, psv, scsv, sohsv, txt, raw, json and multijson")
+		return nil, errors.New("the formats are csv, tsv, psv, scsv, sohsv, txt, raw, json, multijson and singlejson")
 	}
 	in := csv.NewReader(bytes.NewReader(data))
 	in.Comma, in.FieldsPerRecord, in.LazyQuotes = sep, -1, true

@@ -526,8 +526,7 @@ func (b *binder) projectRename(list []kql.Expr, in rel) rel {
 			}
 		}
 		if !found {
-			c.Name = name
-			cols = append(cols, c)
+			b.errorf(old.Span, CodeDuplicate, "column %q is renamed twice", old.Text)
 		}
 	}
 	seen := map[string]bool{}

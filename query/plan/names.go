@@ -37,7 +37,7 @@ func (b *binder) pathName(x, sel kql.Expr) (string, bool) {
 	if r, ok := x.(*kql.Ref); ok && (r.Text == "$left" || r.Text == "$right") {
 		return b.resultName(sel)
 	}
-	left, ok := b.resultName(x)
+	left, ok := b.innerName(x)
 	right, rok := b.resultName(sel)
 	if !rok {
 		right, rok = literalName(sel)
@@ -63,6 +63,17 @@ func literalName(e kql.Expr) (string, bool) {
 	return "", false
 }
 
+// innerName is the name that an expression gives to the one around it. The
+// column that column_ifexists() finds gives its name to nothing but itself.
+func (b *binder) innerName(e kql.Expr) (string, bool) {
+	if c, ok := kql.Unparen(e).(*kql.Call); ok {
+		if f := b.funcOf(c); f != nil && f.naming == nameColumnValue {
+			return "", false
+		}
+	}
+	return b.resultName(e)
+}
+
 func (b *binder) callName(c *kql.Call) (string, bool) {
 	f := b.funcOf(c)
 	if f == nil {
@@ -72,7 +83,7 @@ func (b *binder) callName(c *kql.Call) (string, bool) {
 		if len(c.Args) == 0 {
 			return "", false
 		}
-		return b.resultName(c.Args[0])
+		return b.innerName(c.Args[0])
 	}
 	switch f.naming {
 	case nameFirst:
@@ -104,7 +115,7 @@ func (b *binder) callName(c *kql.Call) (string, bool) {
 // funcOf returns the built-in function that a call names in its context, nil if
 // it is a user's function or none.
 func (b *binder) funcOf(c *kql.Call) *Func {
-	if b.scope.lookup(c.Func.Text) != nil {
+	if b.callee(c.Func.Text) != nil {
 		return nil
 	}
 	if b.aggs != nil || b.naming {
@@ -113,6 +124,16 @@ func (b *binder) funcOf(c *kql.Call) *Func {
 		}
 	}
 	return scalarFuncs[c.Func.Text]
+}
+
+// callee returns what a query calls name, nil if a call means the built-in
+// function: a value or a table of its name does not hide it.
+func (b *binder) callee(name string) *binding {
+	v := b.scope.lookup(name)
+	if v != nil && v.fn == nil && (scalarFuncs[name] != nil || aggregateFuncs[name] != nil) {
+		return nil
+	}
+	return v
 }
 
 // projection builds the column list of an operator's result: unique names, and
