@@ -423,7 +423,7 @@ func TestTailTells(t *testing.T) {
 		}
 		if n == 2 {
 			w.WriteHeader(http.StatusBadRequest)
-			fmt.Fprint(w, `{"error":{"code":"BadRequest","message":"Last-Event-ID: it is of another stream"}}`)
+			fmt.Fprint(w, `{"error":{"code":"UnknownPosition","message":"Last-Event-ID: it is of another stream"}}`)
 			return
 		}
 		w.Header().Set("Content-Type", "text/event-stream")

@@ -88,10 +88,14 @@ func bodyError(err error) error {
 		return err
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum):
 		return badRequest("the body is not gzip, as its header says")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return badRequest("the body ends early")
 	case errors.Is(err, io.EOF):
 		return badRequest("the body is empty; a JSON object was expected")
 	case errors.As(err, &syntax):
 		return badRequest("the body is not JSON: %v at byte %d", syntax, syntax.Offset)
+	case errors.As(err, &kind) && kind.Field == "":
+		return badRequest("the body is a JSON %s; an object was expected", kind.Value)
 	case errors.As(err, &kind):
 		return badRequest("%q in the body cannot be a %s", kind.Field, kind.Value)
 	case strings.HasPrefix(err.Error(), "json: unknown field "):

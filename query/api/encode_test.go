@@ -401,6 +401,9 @@ func TestV2Fragmented(t *testing.T) {
 	}
 }
 
+// TestV2Errors: an answer that is not whole says so in each place in which a
+// client looks: behind the rows or in the frame at their end, among what the query
+// cost, and in the last frame.
 func TestV2Errors(t *testing.T) {
 	for name, body := range map[string]string{
 		"plain failed":         frames(t, false, false, errors.New("x"), false),
@@ -419,6 +422,58 @@ func TestV2Errors(t *testing.T) {
 		if strings.Contains(name, "truncated") != strings.Contains(body, "LimitsExceeded") {
 			t.Errorf("%s: %s", name, body)
 		}
+		completion := got[len(got)-2]["Rows"].([]any)[0].([]any)
+		if completion[5] != 2.0 || completion[6] != "Error" || completion[7] == 0.0 || strings.Contains(body, "successfully") {
+			t.Errorf("%s: the query ended with %v", name, completion)
+		}
+		if strings.HasPrefix(name, "fragmented") {
+			if strings.Contains(body, `,{"OneApiErrors"`) || !strings.Contains(body, `"RowCount":2,"OneApiErrors":[{"error":`) {
+				t.Errorf("%s: %s", name, body)
+			}
+			continue
+		}
+		rows := got[2]["Rows"].([]any)
+		if end, ok := rows[len(rows)-1].(map[string]any); len(rows) != 3 || !ok || end["OneApiErrors"] == nil {
+			t.Errorf("%s: behind the rows stands %v", name, rows[len(rows)-1])
+		}
+	}
+	if body := frames(t, false, false, errors.New("x"), false); strings.Contains(body, `"Cancelled":true`) {
+		t.Errorf("cancelled: %s", body)
+	}
+}
+
+// TestV1Errors is TestV2Errors for v1: behind the rows, and beside the tables.
+func TestV1Errors(t *testing.T) {
+	a := twoRows(errors.New("x"))
+	_, got, err := encode(t, nil, func(s *sink, _ http.Header) error { return a.writeV1(s, true) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var body struct {
+		Tables []struct {
+			Columns []kustoColumn
+			Rows    []json.RawMessage
+		}
+		Exceptions []string
+	}
+	if err := json.Unmarshal([]byte(got), &body); err != nil || len(body.Tables) != 1 || len(body.Exceptions) != 1 || body.Exceptions[0] != "told" {
+		t.Fatalf("%v in %s", err, got)
+	}
+	if end := string(body.Tables[0].Rows[2]); !strings.HasPrefix(end, `{"Exceptions":["told"],"OneApiErrors":[{"error":`) {
+		t.Errorf("behind the rows stands %s", end)
+	}
+}
+
+// TestKustoReals: a real has a decimal point, so that a client that tells types
+// by their text takes it for one.
+func TestKustoReals(t *testing.T) {
+	v := query.Vector{Type: plan.Real, Reals: []float64{1, -0.5, 1e300, math.NaN(), 0, 123456789012345680}, Nulls: []bool{false, false, false, false, true, false}}
+	s := &sink{}
+	for i := range v.Reals {
+		s.kustoRow(&query.Batch{Rows: len(v.Reals), Columns: []query.Vector{v}}, i)
+	}
+	if want := `[1.0][-0.5][1e+300]["NaN"][null][123456789012345680.0]`; string(s.buf) != want {
+		t.Errorf("want %s, got %s", want, s.buf)
 	}
 }
 

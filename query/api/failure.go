@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 	"unicode/utf8"
 
@@ -33,6 +34,13 @@ func failure(status int, code, format string, args ...any) error {
 
 func badRequest(format string, args ...any) error {
 	return failure(400, client.CodeBadRequest, format, args...)
+}
+
+// unavailable is the error of what cannot be done now, and may be done after
+// some time.
+func unavailable(after time.Duration, code string, cause error, format string, args ...any) error {
+	return &statusError{status: http.StatusServiceUnavailable, retry: after, cause: cause, body: client.ErrorResponse{Error: &client.Error{
+		Code: code, Message: fmt.Sprintf(format, args...)}}}
 }
 
 // fromKQL turns the errors of a text into their wire form.

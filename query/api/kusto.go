@@ -126,11 +126,11 @@ func (p *kustoProperties) request(text string) (query.Request, error) {
 			}
 		}
 	}
-	var timeout string
-	if raw, ok := p.Options["servertimeout"]; ok && json.Unmarshal(raw, &timeout) == nil {
-		d, ok := client.ParseTimespan(timeout)
+	var timeout *string
+	if raw, ok := p.Options["servertimeout"]; ok && json.Unmarshal(raw, &timeout) == nil && timeout != nil {
+		d, ok := client.ParseTimespan(inner(*timeout, "timespan", "time"))
 		if !ok || d <= 0 {
-			return req, badRequest("servertimeout %q is no timespan", timeout)
+			return req, badRequest("servertimeout %q is no timespan", *timeout)
 		}
 		req.Limits.Time = d
 	}
@@ -196,10 +196,18 @@ func (p *kustoProperties) time(name string) (time.Time, error) {
 	if json.Unmarshal(raw, &text) != nil {
 		return time.Time{}, badRequest("%s is no text", name)
 	}
-	if inner, ok := strings.CutPrefix(text, "datetime("); ok {
-		text = strings.TrimSuffix(inner, ")")
+	return instant(name, inner(text, "datetime"))
+}
+
+// inner returns what stands between the parentheses of a literal of one of these
+// types, or text itself.
+func inner(text string, types ...string) string {
+	for _, t := range types {
+		if rest, ok := strings.CutPrefix(text, t+"("); ok {
+			return strings.TrimSuffix(rest, ")")
+		}
 	}
-	return instant(name, text)
+	return text
 }
 
 type kustoColumn struct {
@@ -340,7 +348,7 @@ func (f *frameWriter) write() error {
 			if i > 0 || count > 0 && !f.fragmented {
 				s.text(",")
 			}
-			s.row(b, i)
+			s.kustoRow(b, i)
 			if err := s.write(); err != nil {
 				return err
 			}
@@ -361,6 +369,15 @@ func (f *frameWriter) write() error {
 	} else if f.answer.rows.Truncated() && !f.cutQuietly {
 		problems = append(problems, truncationError(count))
 	}
+	if problems != nil && placement == "InData" {
+		// Some clients look for errors among the rows and nowhere else.
+		if count > 0 {
+			s.text(",")
+		}
+		s.text(`{"OneApiErrors":`)
+		s.json(problems)
+		s.text("}")
+	}
 	if f.fragmented {
 		f.begin()
 		s.text(`{"FrameType":"TableCompletion","TableId":1,"RowCount":`, strconv.Itoa(count))
@@ -373,9 +390,10 @@ func (f *frameWriter) write() error {
 		s.text("]}")
 	}
 	f.begin()
-	f.completion(count)
+	f.completion(count, problems)
 	f.begin()
-	s.text(`{"FrameType":"DataSetCompletion","HasErrors":`, strconv.FormatBool(problems != nil), `,"Cancelled":false`)
+	cancelled := failed != nil && failed.Code == string(query.CodeCanceled)
+	s.text(`{"FrameType":"DataSetCompletion","HasErrors":`, strconv.FormatBool(problems != nil), `,"Cancelled":`, strconv.FormatBool(cancelled))
 	if problems != nil {
 		s.text(`,"OneApiErrors":`)
 		s.json(problems)
@@ -388,8 +406,8 @@ func (f *frameWriter) write() error {
 	return s.close()
 }
 
-// completion writes what the query cost.
-func (f *frameWriter) completion(count int) {
+// completion writes how the query ended, and what it cost.
+func (f *frameWriter) completion(count int, problems []kustoErrorBody) {
 	s := f.sink
 	s.text(`{"FrameType":"DataTable","TableId":2,"TableKind":"QueryCompletionInformation","TableName":"QueryCompletionInformation","Columns":`)
 	s.json([]kustoColumn{
@@ -401,22 +419,52 @@ func (f *frameWriter) completion(count int) {
 		{ColumnName: "EventTypeName", ColumnType: "string"}, {ColumnName: "Payload", ColumnType: "string"},
 	})
 	now := time.Now().UTC().Format("2006-01-02T15:04:05.0000000Z")
-	row := func(level int, levelName string, event int, eventName string, payload any) []any {
+	row := func(level int, levelName string, status kustoStatus, event int, eventName string, payload any) []any {
 		text, err := json.Marshal(payload)
 		if err != nil {
 			panic("encode " + err.Error()) // made of numbers and texts
 		}
-		return []any{now, f.clientID, f.activityID, f.activityID, f.activityID, level, levelName, 0, "S_OK (0)", event, eventName, string(text)}
+		return []any{now, f.clientID, f.activityID, f.activityID, f.activityID, level, levelName, status.code, status.name, event, eventName, string(text)}
 	}
 	s.text(`,"Rows":`)
-	rows := [][]any{row(4, "Info", 4, "QueryInfo", map[string]any{"Count": 1, "Text": "Query completed successfully"})}
+	var rows [][]any
+	for _, p := range problems {
+		rows = append(rows, row(2, "Error", p.status(), 1, p.event(), map[string]any{"Count": 1, "Text": p.Error.Description}))
+	}
+	if problems == nil {
+		rows = append(rows, row(4, "Info", statusOK, 4, "QueryInfo", map[string]any{"Count": 1, "Text": "Query completed successfully"}))
+	}
 	for _, n := range f.answer.notices {
-		rows = append(rows, row(4, "Info", 4, "QueryInfo", map[string]any{"Count": 1, "Text": n}))
+		rows = append(rows, row(4, "Info", statusOK, 4, "QueryInfo", map[string]any{"Count": 1, "Text": n}))
 	}
 	s.json(append(rows,
-		row(6, "Stats", 0, "QueryResourceConsumption", kustoStats(f.answer.rows.Stats(), count)),
+		row(6, "Stats", statusOK, 0, "QueryResourceConsumption", kustoStats(f.answer.rows.Stats(), count)),
 	))
 	s.text("}")
+}
+
+// kustoStatus is a status among what is told at the end of an answer.
+type kustoStatus struct {
+	code int
+	name string
+}
+
+var statusOK = kustoStatus{0, "S_OK (0)"}
+
+// status is that of an error behind the first rows.
+func (e kustoErrorBody) status() kustoStatus {
+	if e.cut {
+		return kustoStatus{-2133196797, "Query result set too large (E_QUERY_RESULT_SET_TOO_LARGE). (-2133196797)"} // 0x80DA0003
+	}
+	return kustoStatus{-2147467259, "Query failed (E_FAIL). (-2147467259)"} // 0x80004005
+}
+
+// event names what an error is.
+func (e kustoErrorBody) event() string {
+	if e.cut {
+		return "QueryLimitsExceeded"
+	}
+	return "QueryFailed"
 }
 
 // kustoStats has the parts of QueryResourceConsumption that have a meaning here.
@@ -485,15 +533,16 @@ func (s *Server) kustoV1(w http.ResponseWriter, r *http.Request) error {
 	if kql.IsCommand(body.CSL) {
 		return s.runCommand(w, r, body.CSL, props)
 	}
-	return s.runV1(w, r, body.CSL, props)
+	return s.runV1(w, r, body.CSL, body.CSL, props)
 }
 
-func (s *Server) runV1(w http.ResponseWriter, r *http.Request, text string, props *kustoProperties) error {
+// runV1 answers with the rows of text; said is what the client has sent for it.
+func (s *Server) runV1(w http.ResponseWriter, r *http.Request, said, text string, props *kustoProperties) error {
 	req, err := props.request(text)
 	if err != nil {
 		return err
 	}
-	x, err := s.start(r, req, r.Header.Get(headerClientRequestID))
+	x, err := s.startSaid(r, req, said, r.Header.Get(headerClientRequestID))
 	if err != nil {
 		return err
 	}
@@ -504,7 +553,8 @@ func (s *Server) runV1(w http.ResponseWriter, r *http.Request, text string, prop
 }
 
 // writeV1 writes one table. A client takes it for the result; with a second
-// one it would look for a table of contents.
+// one it would look for a table of contents. An error behind the first rows stands
+// in the place of a row and beside the tables: some clients look at one of them only.
 func (a *answer) writeV1(s *sink, failTruncated bool) error {
 	s.text(`{"Tables":[{"TableName":"Table_0","Columns":`)
 	s.json(kustoColumns(a.columns, true))
@@ -516,7 +566,7 @@ func (a *answer) writeV1(s *sink, failTruncated bool) error {
 				s.text(",")
 			}
 			count++
-			s.row(b, i)
+			s.kustoRow(b, i)
 			if err := s.write(); err != nil {
 				return err
 			}
@@ -526,22 +576,55 @@ func (a *answer) writeV1(s *sink, failTruncated bool) error {
 	if err != nil {
 		return err
 	}
-	s.text("]}]")
+	var problem *kustoErrorBody
 	switch {
 	case failed != nil:
-		s.text(`,"Exceptions":`)
-		s.json([]string{failed.Error()})
+		e := kustoErrorOf(failed, http.StatusInternalServerError)
+		problem = &e
 	case a.rows.Truncated() && failTruncated:
-		s.text(`,"Exceptions":`)
-		s.json([]string{truncationError(count).Error.Description})
+		e := truncationError(count)
+		problem = &e
 	}
+	if problem == nil {
+		s.text("]}]}\n")
+		return s.close()
+	}
+	if count > 0 {
+		s.text(",")
+	}
+	exceptions := []string{problem.Error.Description}
+	s.json(struct {
+		Exceptions   []string
+		OneApiErrors []kustoErrorBody
+	}{exceptions, []kustoErrorBody{*problem}})
+	s.text("]}")
+	s.text(`],"Exceptions":`)
+	s.json(exceptions)
 	s.text("}\n")
 	return s.close()
+}
+
+// kustoRow is row with a decimal point in every real number, as Kusto has it:
+// some clients tell types by it.
+func (s *sink) kustoRow(b *query.Batch, i int) {
+	s.buf = append(s.buf, '[')
+	for c := range b.Columns {
+		if c > 0 {
+			s.buf = append(s.buf, ',')
+		}
+		from := len(s.buf)
+		s.buf = b.Columns[c].AppendJSON(s.buf, i)
+		if b.Columns[c].Type == plan.Real && !bytes.ContainsAny(s.buf[from:], `.e"n`) {
+			s.buf = append(s.buf, ".0"...)
+		}
+	}
+	s.buf = append(s.buf, ']')
 }
 
 // kustoErrorBody is an error in Kusto's form (OneApiError).
 type kustoErrorBody struct {
 	Error kustoError `json:"error"`
+	cut   bool       // it is about rows that are missing
 }
 
 type kustoError struct {
@@ -593,6 +676,16 @@ func kustoErrorOf(e *client.Error, status int) kustoErrorBody {
 		k.Code, k.Type, k.Permanent = "E_QUERY_TIMEOUT", "Kusto.Data.Exceptions.KustoServiceTimeoutException", false
 	case e.Code == string(query.CodeRuntime), e.Code == string(query.CodeComplex):
 		k.Code = "BadRequest_QueryRuntimeError"
+	case e.Code == string(query.CodeCanceled):
+		k.Code, k.Type = "RequestCancelled", "Kusto.Data.Exceptions.KustoServicePartialQueryFailureException"
+	case status == http.StatusRequestEntityTooLarge:
+		k.Code = "BadRequest_RequestTooLarge"
+	case status == http.StatusUnsupportedMediaType:
+		k.Code = "BadRequest_UnsupportedMediaType"
+	case status == http.StatusNotFound:
+		k.Code = "NotFound"
+	case status == http.StatusMethodNotAllowed:
+		k.Code = "MethodNotAllowed"
 	case status == http.StatusUnauthorized:
 		k.Code, k.Type = "Unauthorized", "Kusto.Data.Exceptions.KustoRequestDeniedException"
 	case status == http.StatusForbidden:
@@ -609,12 +702,12 @@ func kustoErrorOf(e *client.Error, status int) kustoErrorBody {
 	if k.Inner != nil {
 		k.Message = k.Description
 	}
-	return kustoErrorBody{k}
+	return kustoErrorBody{Error: k}
 }
 
 // truncationError is how Kusto says that rows were cut; its clients show it.
 func truncationError(count int) kustoErrorBody {
-	return kustoErrorBody{kustoError{
+	return kustoErrorBody{cut: true, Error: kustoError{
 		Code: "LimitsExceeded", Message: "Request is invalid and cannot be executed.", Permanent: true,
 		Type: "Kusto.Data.Exceptions.KustoServicePartialQueryFailureLimitsExceededException",
 		Description: fmt.Sprintf("Query execution has exceeded the allowed limits (80DA0003): the result was cut after %d rows "+

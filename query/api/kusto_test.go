@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
+	"hubscope/query"
 	"hubscope/query/client"
 )
 
@@ -353,7 +355,11 @@ func TestEveryCommand(t *testing.T) {
 		".show principal access | project Role":                                                                              `"Database hubscope Admin"`,
 		".show databases | project DatabaseName":                                                                             `"hubscope"`,
 		".SHOW Tables | project TableName":                                                                                   `"Connections"`,
-		"// a comment\n.show tables | project TableName":                                                                     `"Connections"`,
+		"// a comment of v1.2\n.show tables | project TableName":                                                             `"Connections"`,
+		".show databases entities with (showObfuscatedStrings=true) | where DatabaseName == 'hubscope' and EntityType == 'Table' | project CslOutputSchema": `"TimeGenerated:datetime, DeviceId:string, TlsVersion:string, Offered:dynamic, DurationMs:long"`,
+		".show database [@'hubscope'] schema if_later_than 'v0.1' | where ColumnName == 'DurationMs' | project ColumnType":                                  `"System.Int64"`,
+		".show tables details | project strcat(TableName, isnull(TotalRowCount))":                                                                           `"Connectionstrue"`,
+		".show databases details | project strcat(DatabaseName, isnull(TotalSize))":                                                                         `"hubscopetrue"`,
 	} {
 		if status, got, body := mgmt(text); status != 200 || string(got.Tables[0].Rows[0][0]) != want {
 			t.Errorf("%s: want %s, got %d %s", text, want, status, body)
@@ -396,6 +402,55 @@ func TestPackedRequest(t *testing.T) {
 	}
 	if status, _, body = send(t, "POST", url+"/v2/rest/query", pack(`{"csl":"print '`+strings.Repeat("x", 1_000_000)+`'"}`), "Content-Encoding", "gzip"); status != 413 {
 		t.Errorf("a bomb: %d %s", status, body)
+	}
+}
+
+// TestPipedCommand: an error in what follows a command has its place in the
+// command, and the command is what the log has.
+func TestPipedCommand(t *testing.T) {
+	var got []query.Record
+	var mu sync.Mutex
+	url := serve(t, openRunner(t), Config{Record: func(r query.Record) { mu.Lock(); got = append(got, r); mu.Unlock() }})
+	const text = ".show tables\n| where TableName == 'x' | wher y"
+	status, _, body := send(t, "POST", url+"/v1/rest/mgmt", `{"csl":`+quote(text)+`}`)
+	var e kustoErrorBody
+	if err := json.Unmarshal([]byte(body), &e); err != nil || status != 400 || e.Error.Inner == nil || e.Error.Inner.Line != 2 || e.Error.Inner.Position != 28 {
+		t.Errorf("%d %s", status, body)
+	}
+	send(t, "POST", url+"/v1/rest/mgmt", `{"csl":".show tables | count"}`)
+	waitFor(t, "both are written down", func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == 2 })
+	if got[0].Text != text || got[0].ErrorCode != "SYN0001" || got[1].Text != ".show tables | count" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestKustoPaths: also what is not there is told in the form of who asks for it.
+func TestKustoPaths(t *testing.T) {
+	url := serve(t, nil, Config{})
+	var k kustoErrorBody
+	for path, want := range map[string]string{"/v2/rest/query": "MethodNotAllowed", "/v1/rest/nothing": "NotFound", "/v2/rest/nothing": "NotFound"} {
+		_, _, body := send(t, "GET", url+path, "")
+		if err := json.Unmarshal([]byte(body), &k); err != nil || k.Error.Code != want || k.Error.Description == "" || !k.Error.Permanent {
+			t.Errorf("%s: %s", path, body)
+		}
+	}
+	var m monitorErrorBody
+	if _, _, body := send(t, "GET", url+"/v1/nothing", ""); json.Unmarshal([]byte(body), &m) != nil || m.Error.Code == "" || strings.Contains(body, "@message") {
+		t.Errorf("%s", body)
+	}
+}
+
+// TestServerTimeout: the forms that clients send; one without a value is none.
+func TestServerTimeout(t *testing.T) {
+	for raw, want := range map[string]time.Duration{
+		`"00:04:00"`: 4 * time.Minute, `"30s"`: 30 * time.Second, `"1.00:00:00"`: 24 * time.Hour, `"00:00:01.5000000"`: 1500 * time.Millisecond,
+		`"timespan(30s)"`: 30 * time.Second, `"time(00:01:00)"`: time.Minute, `null`: 0, `600000000`: 0,
+	} {
+		p := kustoProperties{Options: map[string]json.RawMessage{"servertimeout": json.RawMessage(raw)}}
+		req, err := p.request("print 1")
+		if err != nil || req.Limits.Time != want {
+			t.Errorf("%s: want %v, got %v, %v", raw, want, req.Limits.Time, err)
+		}
 	}
 }
 

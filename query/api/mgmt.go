@@ -38,10 +38,10 @@ func (s *Server) runCommand(w http.ResponseWriter, r *http.Request, text string,
 		return err
 	}
 	if len(words) == 2 && strings.EqualFold(words[1], "queries") && s.engine.Catalog().Table("QueryLog") != nil {
-		return s.runV1(w, r, "union ("+t.literal()+"), ("+pastQueries+")\n| top 10000 by StartedOn\n"+rest, props)
+		return s.runV1(w, r, text, "union ("+t.literal()+"), ("+pastQueries+")\n| top 10000 by StartedOn\n"+rest, props)
 	}
 	if rest != "" {
-		return s.runV1(w, r, t.literal()+"\n"+rest, props)
+		return s.runV1(w, r, text, t.literal()+"\n"+rest, props)
 	}
 	out := newSink(w, r, client.MediaJSON+"; charset=utf-8", s.config.WriteTimeout)
 	return (&answer{columns: t.columns, rows: &fixedRows{batch: t.batch()}}).writeV1(out, false)
@@ -72,7 +72,7 @@ func newFixed(columns ...string) *fixed {
 }
 
 // add appends a row; a cell is text of its column's type, and an empty one of
-// any type but string is null.
+// any type but string is null. A real or dynamic one is always null.
 func (t *fixed) add(cells ...string) { t.rows = append(t.rows, cells) }
 
 // cell returns a cell as a literal of its column's type.
@@ -91,6 +91,10 @@ func (t *fixed) cell(row, column int) *kql.Literal {
 		lit.Kind = kql.LongLit
 		lit.Int, err = strconv.ParseInt(text, 10, 64)
 		ok = err == nil
+	case plan.Real:
+		lit.Kind = kql.RealLit
+	case plan.Dynamic:
+		lit.Kind = kql.NullLit
 	case plan.Datetime:
 		lit.Kind = kql.DateTimeLit
 		lit.Int, ok = kql.ParseDateTime(text)
@@ -120,6 +124,8 @@ func (t *fixed) batch() *query.Batch {
 				v.Bools = append(v.Bools, lit.Int != 0)
 			case plan.Long, plan.Datetime, plan.Timespan:
 				v.Ints = append(v.Ints, lit.Int)
+			case plan.Real:
+				v.Reals = append(v.Reals, lit.Real)
 			default:
 				v.Strings = append(v.Strings, lit.Text)
 			}
@@ -139,7 +145,11 @@ func (t *fixed) literal() string {
 	}
 	for row := range t.rows {
 		for i := range t.columns {
-			d.Values = append(d.Values, t.cell(row, i))
+			var value kql.Expr = t.cell(row, i)
+			if t.columns[i].Type == plan.Dynamic {
+				value = &kql.Dynamic{Value: value}
+			}
+			d.Values = append(d.Values, value)
 		}
 	}
 	return kql.Print(d)
@@ -163,47 +173,59 @@ func (f *fixedRows) Stats() query.Stats { return query.Stats{Rows: int64(f.batch
 func (f *fixedRows) Truncated() bool    { return false }
 
 // commandWords cuts a command into words; names in brackets and quotes lose
-// them. What follows the first pipe is returned as it is, pipe included.
+// them. What follows the first pipe is returned as it is, pipe included. Options
+// behind with, and the version that a client has already, make no difference
+// here: they are left out.
 func commandWords(text string) (words []string, rest string) {
-	i := strings.IndexByte(text, '.') + 1
-	for i < len(text) {
-		switch c := text[i]; {
-		case c == '|':
-			return words, text[i:]
-		case c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == ',' || c == ';':
-			i++
-		case c == '/' && i+1 < len(text) && text[i+1] == '/':
-			for i < len(text) && text[i] != '\n' {
-				i++
+	end := -1 // of the last word, if something may follow it that belongs to it
+	tokens := kql.Tokens(text)
+	for i, t := range tokens {
+		piece := text[t.Start:t.End]
+		switch {
+		case i == 0:
+			// The dot.
+			if piece = strings.TrimPrefix(piece, "."); piece != "" {
+				words, end = append(words, piece), t.End
 			}
-		case c == '"' || c == '\'' || c == '[' && i+1 < len(text) && (text[i+1] == '"' || text[i+1] == '\''):
-			quote := c
-			if c == '[' {
-				i++
-				quote = text[i]
+		case piece == "|":
+			return plainWords(words), text[t.Start:]
+		case t.Kind == kql.StringToken:
+			inner, ok := kql.Unquote(piece)
+			if !ok {
+				inner = strings.Trim(piece, `'"`)
 			}
-			end := strings.IndexByte(text[i+1:], quote)
-			if end < 0 {
-				return append(words, text[i+1:]), ""
-			}
-			words = append(words, text[i+1:i+1+end])
-			i += end + 2
-			if i < len(text) && text[i] == ']' {
-				i++
-			}
-		case c == '(' || c == ')' || c == '[' || c == ']':
-			words = append(words, string(c))
-			i++
+			words, end = append(words, inner), -1
+		case piece == "," || piece == ";":
+			end = -1
+		case piece == "[" && i+1 < len(tokens) && tokens[i+1].Kind == kql.StringToken, piece == "]" && tokens[i-1].Kind == kql.StringToken:
+			end = -1
+		case piece == "(" || piece == ")" || piece == "[" || piece == "]":
+			words, end = append(words, piece), -1
+		case t.Start == end:
+			words[len(words)-1] += piece
+			end = t.End
 		default:
-			end := strings.IndexAny(text[i:], " \t\r\n|,;()[]\"'")
-			if end < 0 {
-				end = len(text) - i
-			}
-			words = append(words, text[i:i+end])
-			i += end
+			words, end = append(words, piece), t.End
 		}
 	}
-	return words, ""
+	return plainWords(words), ""
+}
+
+// plainWords leaves out what makes no difference.
+func plainWords(words []string) []string {
+	for i := 0; i < len(words); i++ {
+		switch {
+		case strings.EqualFold(words[i], "if_later_than") && i+1 < len(words):
+			words = slices.Delete(words, i, i+2)
+			i--
+		case strings.EqualFold(words[i], "with") && i+1 < len(words) && words[i+1] == "(":
+			if n := slices.Index(words[i:], ")"); n > 0 {
+				words = slices.Delete(words, i, i+n+1)
+				i--
+			}
+		}
+	}
+	return words
 }
 
 // command is what .verb ... does: a table, or KQL that makes one.
@@ -217,12 +239,18 @@ type command struct {
 // commandForms are all commands, in the order in which they are told to who
 // sends another one.
 var commandForms = []command{
-	{"show tables", showTables}, {"show tables details", showTables}, {"show tables (...)", showTables}, {"show tables (...) details", showTables},
-	{"show table *", showTable}, {"show table * details", showTables},
+	{"show tables", showTables}, {"show tables (...)", showTables},
+	{"show tables details", showTableDetails}, {"show tables (...) details", showTableDetails}, {"show table * details", showTableDetails},
+	{"show table *", showTable},
 	{"show table * cslschema", showTableSchema}, {"show table * schema", showTableSchema}, {"show table * schema as csl", showTableSchema},
 	{"show table * schema as json", showTableJSON},
-	{"show databases", showDatabases}, {"show databases details", showDatabases}, {"show databases identity", showDatabases}, {"show database", showDatabases},
-	{"show database * details", showDatabase}, {"show database * identity", showDatabase}, {"show cluster databases", showDatabases},
+	{"show databases", showDatabases}, {"show databases (...)", showDatabases}, {"show cluster databases", showDatabases}, {"show database", showDatabases},
+	{"show database schema details", showSchema}, {"show database * schema details", showSchema}, {"show databases (...) schema details", showSchema},
+	{"show databases details", showDatabaseDetails}, {"show cluster databases details", showDatabaseDetails},
+	{"show database details", showDatabaseDetails}, {"show database * details", showDatabaseDetails},
+	{"show databases identity", showDatabaseIdentity}, {"show cluster databases identity", showDatabaseIdentity},
+	{"show database identity", showDatabaseIdentity}, {"show database * identity", showDatabaseIdentity},
+	{"show databases entities", showEntities}, {"show databases (...) entities", showEntities}, {"show database entities", showEntities}, {"show database * entities", showEntities},
 	{"show database schema", showSchema}, {"show database * schema", showSchema}, {"show databases schema", showSchema}, {"show databases (...) schema", showSchema},
 	{"show schema", showSchema}, {"show cluster schema", showSchema},
 	{"show database schema as json", showSchemaJSON}, {"show database * schema as json", showSchemaJSON}, {"show databases schema as json", showSchemaJSON},
@@ -235,11 +263,13 @@ var commandForms = []command{
 	{"show principal access", showPrincipal}, {"show principal roles", showPrincipal}, {"show current principal roles", showPrincipal},
 	{"show database principals", showPrincipal}, {"show database * principals", showPrincipal}, {"show cluster principals", showPrincipal},
 	{"show materialized-views", showNone("Name:string", "SourceTable:string", "Query:string", "MaterializedTo:datetime", "LastRun:datetime", "LastRunResult:string",
-		"IsHealthy:bool", "IsEnabled:bool", "Folder:string", "DocString:string")},
+		"IsHealthy:bool", "IsEnabled:bool", "Status:string", "Folder:string", "DocString:string", "AutoUpdateSchema:bool", "EffectiveDateTime:datetime",
+		"LastDefinitionUpdate:datetime", "Lookback:timespan", "LookbackColumn:string")},
 	{"show external tables", showNone("TableName:string", "TableType:string", "Folder:string", "DocString:string", "Properties:string", "ConnectionStrings:dynamic",
 		"Partitions:dynamic", "PathFormat:string")},
 	{"show entity_groups", showNone("Name:string", "Entities:string")},
-	{"cancel query *", cancelCommand}, {"cancel query * with (...)", cancelCommand},
+	{"show graph_models", showNone("Name:string", "CreationTime:datetime", "Id:string", "SnapshotsCount:long", "Model:dynamic", "Folder:string", "DocString:string")},
+	{"cancel query *", cancelCommand},
 }
 
 // commandList is commandForms for people.
@@ -330,6 +360,23 @@ func showTables(s *Server, _ *http.Request, names []string) (*fixed, error) {
 	return t, nil
 }
 
+func showTableDetails(s *Server, _ *http.Request, names []string) (*fixed, error) {
+	list, err := s.tables(names)
+	if err != nil {
+		return nil, err
+	}
+	t := newFixed("TableName", "DatabaseName", "Folder", "DocString", "TotalExtents:long", "TotalExtentSize:real", "TotalOriginalSize:real", "TotalRowCount:long",
+		"HotExtents:long", "HotExtentSize:real", "HotOriginalSize:real", "HotRowCount:long", "AuthorizedPrincipals", "RetentionPolicy", "CachingPolicy",
+		"ShardingPolicy", "MergePolicy", "StreamingIngestionPolicy", "IngestionBatchingPolicy", "MinExtentsCreationTime:datetime",
+		"MaxExtentsCreationTime:datetime", "RowOrderPolicy")
+	for _, table := range list {
+		row := make([]string, len(t.columns))
+		copy(row, []string{table.Name, s.engine.Catalog().Database, "", table.Doc})
+		t.add(row...)
+	}
+	return t, nil
+}
+
 func showTable(s *Server, _ *http.Request, names []string) (*fixed, error) {
 	list, err := s.tables(names)
 	if err != nil {
@@ -360,18 +407,50 @@ func showTableJSON(s *Server, _ *http.Request, names []string) (*fixed, error) {
 	return s.tableSchema(names, func(t *plan.Table) string { return mustJSON(jsonTable(t)) })
 }
 
-func showDatabases(s *Server, _ *http.Request, _ []string) (*fixed, error) {
-	t := newFixed("DatabaseName", "PersistentStorage", "Version", "IsCurrent:bool", "DatabaseAccessMode", "PrettyName",
-		"CurrentUserIsUnrestrictedViewer:bool", "DatabaseId:guid")
-	t.add(s.engine.Catalog().Database, "", "v1.0", "true", "ReadOnly", "", "false", databaseID)
-	return t, nil
-}
-
-func showDatabase(s *Server, r *http.Request, names []string) (*fixed, error) {
+// showDatabases and its like have the columns that Kusto's clients look for; what
+// has no meaning here is null.
+func showDatabases(s *Server, _ *http.Request, names []string) (*fixed, error) {
 	if err := s.checkDatabase(names...); err != nil {
 		return nil, err
 	}
-	return showDatabases(s, r, names)
+	t := newFixed("DatabaseName", "PersistentStorage", "Version", "IsCurrent:bool", "DatabaseAccessMode", "PrettyName",
+		"ReservedSlot1:bool", "DatabaseId:guid", "InTransitionTo", "SuspensionState")
+	t.add(s.engine.Catalog().Database, "", schemaVersion, "true", "ReadOnly", "", "", databaseID, "", "")
+	return t, nil
+}
+
+func showDatabaseIdentity(s *Server, _ *http.Request, names []string) (*fixed, error) {
+	if err := s.checkDatabase(names...); err != nil {
+		return nil, err
+	}
+	t := newFixed("DatabaseName", "PersistentStorage", "Version", "IsCurrent:bool", "DatabaseAccessMode", "PrettyName",
+		"CurrentUserIsUnrestrictedViewer:bool", "DatabaseId:guid", "InTransitionTo")
+	t.add(s.engine.Catalog().Database, "", schemaVersion, "true", "ReadOnly", "", "false", databaseID, "")
+	return t, nil
+}
+
+func showDatabaseDetails(s *Server, _ *http.Request, names []string) (*fixed, error) {
+	if err := s.checkDatabase(names...); err != nil {
+		return nil, err
+	}
+	t := newFixed("DatabaseName", "PersistentStorage", "Version", "IsCurrent:bool", "DatabaseAccessMode", "PrettyName", "AuthorizedPrincipals",
+		"RetentionPolicy", "MergePolicy", "ReservedSlot1", "CachingPolicy", "ShardingPolicy", "StreamingIngestionPolicy", "IngestionBatchingPolicy",
+		"TotalSize:real", "DatabaseId:guid", "InTransitionTo")
+	t.add(s.engine.Catalog().Database, "", schemaVersion, "true", "ReadOnly", "", "", "", "", "", "", "", "", "", "", databaseID, "")
+	return t, nil
+}
+
+// showEntities lists what a database holds, as schema trees and assistants ask
+// for it.
+func showEntities(s *Server, _ *http.Request, names []string) (*fixed, error) {
+	if err := s.checkDatabase(names...); err != nil {
+		return nil, err
+	}
+	t := newFixed("DatabaseName", "EntityType", "EntityName", "DocString", "Folder", "CslInputSchema", "Content", "CslOutputSchema", "Properties:dynamic")
+	for _, table := range s.engine.Catalog().Tables() {
+		t.add(s.engine.Catalog().Database, "Table", table.Name, table.Doc, "", "", "", cslSchema(table), "")
+	}
+	return t, nil
 }
 
 func showSchema(s *Server, _ *http.Request, names []string) (*fixed, error) {
@@ -380,7 +459,7 @@ func showSchema(s *Server, _ *http.Request, names []string) (*fixed, error) {
 	}
 	catalog := s.engine.Catalog()
 	t := newFixed("DatabaseName", "TableName", "ColumnName", "ColumnType", "IsDefaultTable:bool", "IsDefaultColumn:bool", "PrettyName", "Version", "Folder", "DocString")
-	t.add(catalog.Database, "", "", "", "false", "false", "", "v1.0", "", "")
+	t.add(catalog.Database, "", "", "", "false", "false", "", schemaVersion, "", "")
 	for _, table := range catalog.Tables() {
 		t.add(catalog.Database, table.Name, "", "", "false", "false", "", "", "", table.Doc)
 		for _, c := range table.Columns {
@@ -502,6 +581,10 @@ func cancelCommand(s *Server, r *http.Request, args []string) (*fixed, error) {
 	t.add(args[0], "Cancelled")
 	return t, nil
 }
+
+// schemaVersion is what clients are told of the schema's version. There is no
+// count of its changes, so that who has this one already gets all of it again.
+const schemaVersion = "v1.0"
 
 // databaseID names the one database; clients want a guid.
 const databaseID = "6c1f9a4e-0000-4000-8000-687562736370"

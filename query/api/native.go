@@ -297,7 +297,7 @@ func (s *Server) ready(ctx context.Context) error {
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	if err := s.ready(r.Context()); err != nil {
 		s.config.Logger.Warn("not ready", "err", err)
-		return failure(http.StatusServiceUnavailable, string(query.CodeUnavailable), "not ready")
+		return unavailable(time.Second, string(query.CodeUnavailable), nil, "not ready")
 	}
 	return s.healthz(w, r)
 }

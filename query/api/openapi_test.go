@@ -292,6 +292,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 			ask("good", route.method, route.path, route.wrong)
 			ask("good", route.method, route.path, `{"`+big+`":1}`)
 			ask("good", route.method, route.path, good, "Content-Type", "text/plain")
+			ask("good", route.method, route.path, good, "Content-Encoding", "br")
 		}
 	}
 	for _, more := range [][3]string{
@@ -303,6 +304,10 @@ func TestOpenAPIAnswers(t *testing.T) {
 		ask("good", more[0], more[1], more[2], "Prefer", "include-statistics=true,include-render=true")
 	}
 	ask("good", "GET", "/api/v1/tail", "", "Accept", "image/png")
+	for _, server := range []string{"499", "500", "503", "504"} {
+		// What comes out of a bag is asked of the engine.
+		ask(server, "POST", "/api/v1/explain", `{"query":"print y = dynamic({'a':1}) | evaluate bag_unpack(y)"}`)
+	}
 	servers["panics"] = serve(t, brokenRunner{"panic"}, Config{Logger: slog.New(slog.DiscardHandler)})
 	ask("panics", "GET", "/readyz", "")
 	servers["following"] = following(t)

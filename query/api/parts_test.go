@@ -87,6 +87,15 @@ func TestCommandWords(t *testing.T) {
 		{".show tables | where TableName == 'x' | count", []string{"show", "tables"}, "| where TableName == 'x' | count"},
 		{".show databases (['db']) schema", []string{"show", "databases", "(", "db", ")", "schema"}, ""},
 		{".show table 'open", []string{"show", "table", "open"}, ""},
+		{"// as of v1.2 | see notes\n.show tables", []string{"show", "tables"}, ""},
+		{`.show database [@'a\b'] schema`, []string{"show", "database", `a\b`, "schema"}, ""},
+		{`.show table ['it\'s | "one"'] details // | count`, []string{"show", "table", `it's | "one"`, "details"}, ""},
+		{".show materialized-views", []string{"show", "materialized-views"}, ""},
+		{".cancel query KPC.execute-1a2b3c4d", []string{"cancel", "query", "KPC.execute-1a2b3c4d"}, ""},
+		{".show databases entities with (showObfuscatedStrings=true) | count", []string{"show", "databases", "entities"}, "| count"},
+		{`.show database db schema as json if_later_than "v1.0"`, []string{"show", "database", "db", "schema", "as", "json"}, ""},
+		{`.show databases (a if_later_than "v0", b) schema with(x=(1))`, []string{"show", "databases", "(", "a", "b", ")", "schema", ")"}, ""},
+		{".show table with cslschema", []string{"show", "table", "with", "cslschema"}, ""},
 		{".", nil, ""},
 	}
 	for _, tt := range tests {

@@ -25,25 +25,66 @@ type execution struct {
 	result *query.Result
 	ended  bool // all rows were read, or an error was
 
-	record query.Record // completed by finish; fixed before are ID, client, text, user and time
-	state  string       // of .show queries; guarded by the server's mu
+	record record // completed by finish; fixed before are ID, client, text, user and time
+	state  string // of .show queries; guarded by the server's mu
+}
+
+// record is what is written down of a query.
+type record struct{ query.Record }
+
+// record begins the record of a request's query.
+func (s *Server) record(r *http.Request, req query.Request, clientID string) record {
+	who := identity(r.Context())
+	return record{query.Record{
+		Time: time.Now(), ID: req.ID, ClientRequestID: clientID, User: who.Name, Role: string(who.Role), Hubs: req.Hubs,
+		Client: application(r), ClientAddress: clientAddress(r), Endpoint: r.Pattern, Database: s.engine.Catalog().Database,
+		Text: req.Text, Start: req.Start, End: req.End, Node: s.config.Node,
+	}}
+}
+
+// fail notes how the query ended if not well.
+func (x *record) fail(err error) {
+	x.State = query.StateFailed
+	var known *statusError
+	if !errors.As(err, &known) {
+		x.ErrorCode = client.CodeInternal
+		return
+	}
+	x.ErrorCode, x.ErrorMessage = known.body.Error.Code, known.body.Error.Message
+	switch x.ErrorCode {
+	case string(query.CodeCanceled):
+		x.State = query.StateCancelled
+	case client.CodeThrottled:
+		x.State = query.StateThrottled
+	}
+}
+
+// write writes a record down.
+func (s *Server) write(x record) {
+	s.metrics.done(&x.Record)
+	if s.config.Record != nil {
+		s.config.Record(x.Record)
+	}
 }
 
 // start runs a query for a request, when its turn comes. The query ends when
 // the client goes away, when it is cancelled by either of its ids, and when
 // finish is called, which the caller must.
 func (s *Server) start(r *http.Request, req query.Request, clientID string) (*execution, error) {
+	return s.startSaid(r, req, req.Text, clientID)
+}
+
+// startSaid is start for a text that was made of what the client has sent, and
+// ends with the part of it that is KQL.
+func (s *Server) startSaid(r *http.Request, req query.Request, said, clientID string) (*execution, error) {
 	who := identity(r.Context())
 	req.Hubs, req.Owner = who.restrict()
 	if req.ID == "" {
 		req.ID = uuid.NewString()
 	}
 	ctx, cancel := context.WithCancel(r.Context())
-	x := &execution{server: s, cancel: cancel, state: "Queued", record: query.Record{
-		Time: time.Now(), ID: req.ID, ClientRequestID: clientID, User: who.Name, Role: string(who.Role), Hubs: req.Hubs,
-		Client: application(r), ClientAddress: clientAddress(r), Endpoint: r.Pattern, Database: s.engine.Catalog().Database,
-		Text: req.Text, Start: req.Start, End: req.End, Node: s.config.Node,
-	}}
+	x := &execution{server: s, cancel: cancel, state: "Queued", record: s.record(r, req, clientID)}
+	x.record.Text = said
 	s.mu.Lock()
 	s.running[x] = struct{}{}
 	s.active.Add(1)
@@ -61,12 +102,27 @@ func (s *Server) start(r *http.Request, req query.Request, clientID string) (*ex
 		x.result, err = s.engine.Query(ctx, req)
 	}
 	if err != nil {
-		err = queryError(req.Text, err)
+		err = queryError(said, moved(err, len(said)-len(req.Text)))
 		x.failed(err)
 		x.finish()
 		return nil, err
 	}
 	return x, nil
+}
+
+// moved returns err with the places of its errors moved by some bytes.
+func moved(err error, by int) error {
+	var wrong kql.Errors
+	if by == 0 || !errors.As(err, &wrong) {
+		return err
+	}
+	list := make(kql.Errors, len(wrong))
+	for i, e := range wrong {
+		there := *e
+		there.Start, there.End = max(e.Start+by, 0), max(e.End+by, 0)
+		list[i] = &there
+	}
+	return list
 }
 
 // application is how a client names itself.
@@ -89,19 +145,7 @@ func cutText(s string, n int) string {
 // failed notes how the query ended if not well.
 func (x *execution) failed(err error) {
 	x.ended = true
-	x.record.State = query.StateFailed
-	var known *statusError
-	if !errors.As(err, &known) {
-		x.record.ErrorCode = client.CodeInternal
-		return
-	}
-	x.record.ErrorCode, x.record.ErrorMessage = known.body.Error.Code, known.body.Error.Message
-	switch known.body.Error.Code {
-	case string(query.CodeCanceled):
-		x.record.State = query.StateCancelled
-	case client.CodeThrottled:
-		x.record.State = query.StateThrottled
-	}
+	x.record.fail(err)
 }
 
 // finish ends the query if it still runs, and writes it down.
@@ -131,10 +175,7 @@ func (x *execution) finish() {
 	default: // its reader has gone
 		rec.State, rec.ErrorCode = query.StateCancelled, string(query.CodeCanceled)
 	}
-	s.metrics.done(&rec)
-	if s.config.Record != nil {
-		s.config.Record(rec)
-	}
+	s.write(rec)
 }
 
 // Next implements rows.
@@ -195,7 +236,7 @@ func (s *Server) runningQueries(ctx context.Context) *fixed {
 	s.mu.Lock()
 	for x := range s.running {
 		if x.mine(who) {
-			list = append(list, line{x.record, x.state})
+			list = append(list, line{x.record.Record, x.state})
 		}
 	}
 	s.mu.Unlock()

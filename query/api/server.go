@@ -155,7 +155,7 @@ func (s *Server) route(pattern string, h http.Handler) {
 // in this API's form too.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h, pattern := s.mux.Handler(r); pattern == "" {
-		s.handle(func(w http.ResponseWriter, r *http.Request) error {
+		s.handleWith(func(w http.ResponseWriter, r *http.Request) error {
 			// The mux tells a wrong method from a wrong path: ask it.
 			probe := &statusRecorder{header: http.Header{}}
 			h.ServeHTTP(probe, r)
@@ -164,10 +164,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				return failure(probe.status, client.CodeMethod, "%s takes %s", r.URL.Path, probe.header.Get("Allow"))
 			}
 			return failure(http.StatusNotFound, client.CodeNotFound, "there is nothing at %s", r.URL.Path)
-		}).ServeHTTP(w, r)
+		}, dialect(r.URL.Path)).ServeHTTP(w, r)
 		return
 	}
 	s.mux.ServeHTTP(w, r)
+}
+
+// dialect is the form of errors that a client expects which asks for path.
+func dialect(path string) errorWriter {
+	switch {
+	case strings.HasPrefix(path, "/v1/rest/"), strings.HasPrefix(path, "/v2/"):
+		return writeKustoError
+	case strings.HasPrefix(path, "/v1/"):
+		return writeMonitorError
+	}
+	return writeError
 }
 
 // statusRecorder takes an answer and keeps only its status and header.
@@ -345,8 +356,12 @@ func queryError(text string, err error) error {
 		}
 		return &statusError{status: http.StatusBadRequest, body: body}
 	case errors.As(err, &failed) && failed.Code != query.CodeInternal:
-		return &statusError{status: statusOf(failed.Code), cause: failed.Err, body: client.ErrorResponse{Error: &client.Error{
+		e := &statusError{status: statusOf(failed.Code), cause: failed.Err, body: client.ErrorResponse{Error: &client.Error{
 			Code: string(failed.Code), Message: failed.Message, QueryID: failed.ID}}}
+		if failed.Code == query.CodeUnavailable {
+			e.retry = time.Second // it is being started again, most likely
+		}
+		return e
 	case errors.As(err, new(*statusError)):
 		return err
 	case errors.Is(err, context.Canceled):

@@ -241,8 +241,8 @@ func TestRequestErrors(t *testing.T) {
 		code, message            string
 	}{
 		{"empty body", "POST", "/api/v1/query", "", nil, 400, client.CodeBadRequest, "the body is empty"},
-		{"no JSON", "POST", "/api/v1/query", "{", nil, 400, client.CodeBadRequest, "could not be read"},
-		{"not an object", "POST", "/api/v1/query", "[]", nil, 400, client.CodeBadRequest, "cannot be a"},
+		{"no JSON", "POST", "/api/v1/query", "{", nil, 400, client.CodeBadRequest, "the body ends early"},
+		{"not an object", "POST", "/api/v1/query", "[]", nil, 400, client.CodeBadRequest, "an object was expected"},
 		{"unknown field", "POST", "/api/v1/query", `{"query":"T","params":{}}`, nil, 400, client.CodeBadRequest, `unknown field "params"`},
 		{"two values", "POST", "/api/v1/query", `{"query":"T"}{}`, nil, 400, client.CodeBadRequest, "more than one"},
 		{"empty query", "POST", "/api/v1/query", `{"query":" "}`, nil, 400, client.CodeBadRequest, "empty"},

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"hubscope/ingest"
 	"hubscope/query"
 	"hubscope/query/client"
@@ -70,6 +72,7 @@ func (s *Server) tailRequest(r *http.Request) (req query.Request, start ingest.S
 	return req, start, nil
 }
 
+// tail follows, and writes down what was followed when it ends.
 func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 	if _, ok := accepts(r, client.MediaEvents); !ok {
 		return failure(http.StatusNotAcceptable, client.CodeUnsupported, "answers are %s", client.MediaEvents)
@@ -78,19 +81,44 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	req.Hubs, req.Owner = identity(r.Context()).restrict()
+	who := identity(r.Context())
+	req.ID = uuid.NewString()
+	req.Hubs, req.Owner = who.restrict()
+	x := s.record(r, req, r.Header.Get(headerClientRequestID))
+	s.active.Add(1)
+	defer func() {
+		x.Duration = time.Since(x.Time)
+		if x.State == "" {
+			x.State = query.StateCancelled // a tail ends by its reader's leaving
+		}
+		s.write(x)
+		s.active.Done()
+	}()
+	if err := s.follow(w, r, req, start, &x); err != nil {
+		x.fail(err)
+		return err
+	}
+	return nil
+}
+
+// follow writes events until the client leaves or the server closes. What it does
+// goes into x, also an error that was told as an event.
+func (s *Server) follow(w http.ResponseWriter, r *http.Request, req query.Request, start ingest.Start, x *record) error {
+	if err := s.pace(r); err != nil {
+		return err
+	}
 	if s.config.Feed == nil {
-		return failure(http.StatusServiceUnavailable, string(query.CodeUnavailable),
+		return unavailable(time.Minute, string(query.CodeUnavailable), nil,
 			"this query service cannot follow events: it was started without NATS (hubscope serve --nats URL)")
 	}
 	t, err := s.engine.Tail(req)
 	if err != nil {
 		return queryError(req.Text, err)
 	}
+	x.Tables = []string{query.TailTable}
 	if s.tails.Add(1) > int64(s.config.MaxTails) {
 		s.tails.Add(-1)
-		w.Header().Set("Retry-After", "5")
-		return failure(http.StatusServiceUnavailable, client.CodeTooMany, "%d clients follow events already; try again later", s.config.MaxTails)
+		return unavailable(5*time.Second, client.CodeTooMany, nil, "%d clients follow events already; try again later", s.config.MaxTails)
 	}
 	defer s.tails.Add(-1)
 	ctx, cancel := context.WithCancel(r.Context())
@@ -105,12 +133,16 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 
 	out := &events{w: w, control: http.NewResponseController(w), timeout: s.config.WriteTimeout}
 	begun := false
+	ends := func(err error) error {
+		x.fail(err)
+		return out.event("error", "", client.TailEvent{Error: s.asStatus(r, err).body.Error})
+	}
 	for segment, err := range s.config.Feed.Follow(ctx, start) {
 		if err != nil {
 			if !begun {
 				return feedError(err)
 			}
-			return out.event("error", "", client.TailEvent{Error: s.asStatus(r, feedError(err)).body.Error})
+			return ends(feedError(err))
 		}
 		if !begun {
 			begun = true
@@ -143,7 +175,14 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return out.event("error", "", client.TailEvent{Error: s.asStatus(r, queryError(req.Text, err)).body.Error})
+			return ends(queryError(req.Text, err))
+		}
+		x.Stats.ReadRows += int64(len(segment.Events))
+		x.Stats.Rows += int64(len(rows))
+		for _, row := range rows {
+			for _, cell := range row {
+				x.Stats.Bytes += int64(len(cell))
+			}
 		}
 		if len(rows) > 0 {
 			err = out.event("rows", segment.Cursor, client.TailEvent{Rows: rows})
@@ -167,10 +206,9 @@ const tailQuiet = 5 * time.Second
 // feedError says what is wrong with a feed.
 func feedError(err error) error {
 	if errors.Is(err, ingest.ErrCursor) {
-		return badRequest("Last-Event-ID: %v", err)
+		return failure(http.StatusBadRequest, client.CodeCursor, "Last-Event-ID: %v", err)
 	}
-	return &statusError{status: http.StatusServiceUnavailable, cause: err, body: client.ErrorResponse{Error: &client.Error{
-		Code: string(query.CodeUnavailable), Message: "the event stream cannot be followed now; try again in a moment"}}}
+	return unavailable(time.Second, string(query.CodeUnavailable), err, "the event stream cannot be followed now; try again in a moment")
 }
 
 // tailRows evaluates a segment.

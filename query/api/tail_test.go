@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -220,7 +221,7 @@ func TestTailRefusals(t *testing.T) {
 		{"since", "GET", base + "/api/v1/tail?since=yesterday", "", nil, 400, "no timespan"},
 		{"since too long", "GET", base + "/api/v1/tail?since=900d", "", nil, 400, "30 days"},
 		{"unknown parameter", "GET", base + "/api/v1/tail?q=Connections", "", nil, 400, `no parameter \"q\"`},
-		{"cursor", "GET", base + "/api/v1/tail", "", []string{"Last-Event-ID", "bad"}, 400, "Last-Event-ID"},
+		{"cursor", "GET", base + "/api/v1/tail", "", []string{"Last-Event-ID", "bad"}, 400, `"code":"UnknownPosition","message":"Last-Event-ID`},
 		{"stream away", "GET", base + "/api/v1/tail", "", []string{"Last-Event-ID", "down"}, 503, "try again"},
 		{"form", "GET", base + "/api/v1/tail", "", []string{"Accept", "application/json"}, 406, "text/event-stream"},
 		{"command", "GET", base + "/api/v1/tail?query=.show+tables", "", nil, 400, "management commands"},
@@ -258,5 +259,55 @@ func TestTailRowsOfHubs(t *testing.T) {
 		want(t, in, rows+": so far\nid: c2\n\n")
 		cancel()
 		<-feed.ended
+	}
+}
+
+// TestTailRecord: a tail is written down when it ends, and so is one that was
+// refused; who starts too many is slowed down.
+func TestTailRecord(t *testing.T) {
+	var mu sync.Mutex
+	var got []query.Record
+	feed := newFakeFeed()
+	s, base := serveTail(t, Config{Feed: feed, Node: "n", Admission: Admission{Rate: 1e-6, Burst: 3}, Record: func(r query.Record) {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, r)
+	}})
+	written := func(n int) query.Record {
+		t.Helper()
+		waitFor(t, fmt.Sprint("record ", n), func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == n })
+		return got[n-1]
+	}
+	const text = "Connections | project DeviceId"
+	in, leave := openTail(t, get(t, base+"/api/v1/tail?query="+url.QueryEscape(text), "x-ms-client-request-id", "mine", "User-Agent", "test"))
+	feed.segments <- segment("c1", "a", "b")
+	for line := ""; !strings.HasPrefix(line, "data: {\"rows\""); {
+		var err error
+		if line, err = in.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave()
+	r := written(1)
+	if r.Text != text || r.State != query.StateCancelled || r.ErrorCode != "" || r.Stats.Rows != 2 || r.Stats.ReadRows != 2 || r.Stats.Bytes == 0 || r.ID == "" ||
+		r.ClientRequestID != "mine" || r.User != "local" || r.Client != "test" || r.Endpoint != "GET /api/v1/tail" || r.Node != "n" || len(r.Tables) != 1 || r.Duration <= 0 {
+		t.Errorf("%+v", r)
+	}
+	send(t, "GET", base+"/api/v1/tail?query=Connections+%7C+take+1", "")
+	if r := written(2); r.State != query.StateFailed || r.ErrorCode != query.CodeTail || r.Text != "Connections | take 1" {
+		t.Errorf("%+v", r)
+	}
+	send(t, "GET", base+"/api/v1/tail", "", "Last-Event-ID", "bad")
+	if r := written(3); r.State != query.StateFailed || r.ErrorCode != client.CodeCursor {
+		t.Errorf("%+v", r)
+	}
+	if status, header, _ := send(t, "GET", base+"/api/v1/tail", ""); status != 429 || header.Get("Retry-After") == "" {
+		t.Errorf("a fourth tail: %d", status)
+	}
+	if r := written(4); r.State != query.StateThrottled {
+		t.Errorf("%+v", r)
+	}
+	if s.tails.Load() != 0 {
+		t.Errorf("%d tails are left", s.tails.Load())
 	}
 }

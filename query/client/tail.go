@@ -21,6 +21,9 @@ import (
 //	gone      {"gone":true}                                    events behind the Last-Event-ID have left the stream unread
 //	error     {"error":{...}}                                  the last one
 //
+// A tail that is to go on from where this service knows no place is refused with
+// CodeCursor.
+//
 // The id of an event is where a client goes on that sends it as Last-Event-ID.
 // Between events there is a comment, with the id, at least every ten seconds.
 

@@ -207,6 +207,9 @@ const (
 	CodeInternal    = "Internal"
 	// CodeUnauthorized is that of a request without a token that is known.
 	CodeUnauthorized = "Unauthorized"
+	// CodeCursor is that of a tail that cannot go on where it should: the position
+	// is none, or one in another service's stream. One without a position begins now.
+	CodeCursor = "UnknownPosition"
 	// CodeTooMany is that of a tail beyond the limit of those at once.
 	CodeTooMany = "TooManyTails"
 )

@@ -339,8 +339,7 @@ func (t *follower) follow(ctx context.Context) (heard bool, err error) {
 	if err != nil {
 		var answered *client.StatusError
 		// A cursor of a stream that was made anew.
-		if t.request.After != "" && errors.As(err, &answered) && len(answered.Errors) > 0 &&
-			answered.Errors[0].Code == client.CodeBadRequest && strings.HasPrefix(answered.Errors[0].Message, "Last-Event-ID") {
+		if t.request.After != "" && errors.As(err, &answered) && len(answered.Errors) > 0 && answered.Errors[0].Code == client.CodeCursor {
 			return false, fmt.Errorf("%w: %w", errGone, err)
 		}
 		return false, inOriginal(err, t.expanded)

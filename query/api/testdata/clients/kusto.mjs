@@ -35,4 +35,7 @@ await assert.rejects(client.execute('hubscope', 'Connections | wher x'),
 const cut = new ClientRequestProperties();
 cut.setOption('truncationmaxrecords', 2);
 await assert.rejects(client.execute('hubscope', 'range x from 1 to 3 step 1', cut), /exceeded the allowed limits/);
+// Of v1 this client reads the tables only: the last row is the error.
+r = await client.executeQueryV1('hubscope', 'range x from 1 to 3 step 1', cut);
+assert.match([...r.primaryResults[0].rows()].at(-1).raw.Exceptions[0], /exceeded the allowed limits/);
 console.log('ok');
