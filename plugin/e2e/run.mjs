@@ -147,6 +147,18 @@ class Page {
     if (shots) await this.page.screenshot({ path: path.join(shots, name + '.png'), fullPage: true });
   }
 
+  // picture is one for plugin.json (src/img): the editor alone, its text coloured.
+  async picture(name) {
+    if (!shots) return;
+    if (await this.page.locator('.monaco-editor').count()) {
+      const colours = () => this.page.locator('.view-line span[class^=mtk]').evaluateAll((all) => new Set(all.map((e) => e.className)).size);
+      await this.eventually(colours, (n) => assert.ok(n > 3));
+    }
+    const { x, y, width, height } = await this.page.locator('[data-testid=editor]').boundingBox();
+    const clip = { x: x - 16, y: y - 16, width: width + 32, height: height + 32 };
+    await this.page.screenshot({ path: path.join(shots, name + '.png'), fullPage: true, clip });
+  }
+
   close() {
     return this.page.close();
   }
@@ -183,6 +195,7 @@ const tests = {
     await p.page.getByText('What was run').click();
     await p.page.getByText(/TimeGenerated >= datetime/).first().waitFor();
     await p.shot('query');
+    await p.picture('query-editor');
 
     // The editor's own keys run it too, and the text goes out as it was written.
     await p.type('Connections | take 7');
@@ -318,6 +331,7 @@ const tests = {
       }
     );
     await p.shot('builder');
+    await p.picture('query-builder');
 
     // As code and back: nothing is lost.
     await p.radio('Code');

@@ -159,9 +159,12 @@ func TestZip(t *testing.T) {
 			t.Errorf("logo %s is no SVG, or has scripts or links", logo)
 		}
 	}
+	if len(plugin.Info.Screenshots) == 0 {
+		t.Error("plugin.json has no screenshots")
+	}
 	for _, picture := range plugin.Info.Screenshots {
-		if len(files[picture.Path]) == 0 || picture.Name == "" {
-			t.Errorf("screenshot %+v is not in the zip", picture)
+		if !bytes.HasPrefix(files[picture.Path], []byte("\x89PNG\r\n")) || picture.Name == "" {
+			t.Errorf("screenshot %+v is no PNG in the zip", picture)
 		}
 	}
 
