@@ -11,6 +11,7 @@ describe('references', () => {
         'T | where $__timeFilter() and A == $a and B in (${b:long}) and C has "[[c:regex]]" and $__contains(D, $d) and E == "${__user.login}" and ${a}'
       )
     ).toEqual(['a', 'b', 'c', 'd', '__user.login']);
+    expect(references('T | join (U) on $left.a == $right.b | where c matches regex "^x$" and d has "$1"')).toEqual([]);
   });
 });
 

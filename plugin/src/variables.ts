@@ -18,12 +18,18 @@ import { type HubscopeVariableQuery, SCHEMA_VERSION, type VariableValue } from '
 
 // Dashboard variables in the text of queries, and queries of dashboard variables.
 
-const REFERENCE = /\$(\w+)|\$\{(\w+(?:\.\w+)*)(?::[^}]*)?\}|\[\[(\w+(?:\.\w+)*)(?::[^\]]*)?\]\]/g;
+/** SIDES are those of a join, $left and $right. */
+const SIDES = new Set(['left', 'right']);
+
+const REFERENCE = /\$([A-Za-z_]\w*)|\$\{(\w+(?:\.\w+)*)(?::[^}]*)?\}|\[\[(\w+(?:\.\w+)*)(?::[^\]]*)?\]\]/g;
 
 /** references are the names of what may be variables in a text. Macros begin with two underscores. */
 export function references(text: string): string[] {
   const names = new Set<string>();
   for (const [, bare, braced, bracketed] of text.matchAll(REFERENCE)) {
+    if (bare && SIDES.has(bare)) {
+      continue;
+    }
     const name = bare ?? braced ?? bracketed;
     // Of Grafana's own variables only those with a field, such as ${__user.login}, are no macros.
     if (!name.startsWith('__') || name.includes('.')) {

@@ -225,6 +225,9 @@ func (e *expander) at(i, j int) (next, stop int, write func()) {
 		}
 		return e.macro(macro, r, next, j)
 	}
+	if _, sent := e.variables[r.name]; !sent && r.text == "$table" {
+		return 0, 0, nil // the column that search adds
+	}
 	return next, stop, replace(func() (string, error) {
 		v, err := e.variable(r)
 		if err != nil {
@@ -260,10 +263,14 @@ func (e *expander) contentOf(r reference) (string, error) {
 		if v, sent := e.variables[r.name]; sent {
 			return v.content(r)
 		}
-		if r.braced {
-			if s, ok := e.global(macro, r.format); ok {
-				return s, nil
-			}
+		if !r.braced {
+			return r.text, nil
+		}
+		if s, ok := e.global(macro, r.format); ok {
+			return s, nil
+		}
+		if _, ok := e.global(macro, ""); ok {
+			return "", wrong(CodeMacro, macroUsage(macro), "%s has an unknown format", r.text)
 		}
 		return r.text, nil
 	}

@@ -142,7 +142,10 @@ interface NotesProps {
 /** Notes say what one should know of a query before running it. */
 function Notes({ query, app, onChange }: NotesProps) {
   // A rule made of a panel comes with the values that the panel had.
-  const missing = references(query.query ?? '').some((name) => !query.variables?.[name]);
+  const missing = references(query.query ?? '').some(
+    // $table is the column that search adds.
+    (name) => name !== 'table' && !query.variables?.[name]
+  );
   const carried = [
     ...Object.entries(query.variables ?? {}).map(
       ([name, { all, values }]) => `$${name} = ${all ? t('query-editor.all', 'All') : values.join(', ')}`

@@ -281,6 +281,14 @@ describe('QueryEditor', () => {
     expect(screen.getByText(/Alert rules have no dashboard variables/)).toBeInTheDocument();
   });
 
+  it('takes the sides of a join and the column of search for no variables', () => {
+    setUp(
+      { query: 'search "x" | join (Devices) on $left.DeviceId == $right.DeviceId | summarize count() by $table' },
+      { app: CoreApp.UnifiedAlerting }
+    );
+    expect(screen.queryByText(/Alert rules have no dashboard variables/)).not.toBeInTheDocument();
+  });
+
   it('takes the values that came with a rule made of a panel', () => {
     setUp(
       { query: 'Connections | where Hub == $hub', variables: { hub: { values: ['a'], all: false, multi: false } } },
