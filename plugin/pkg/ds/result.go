@@ -27,6 +27,8 @@ type result struct {
 	notices   []string
 	render    *client.Render
 	explained client.Explained
+	// apart are columns that are told of a whole series (see unpack).
+	apart []string
 }
 
 // bounded says whether the range limited what the query read: some tables have no
@@ -255,6 +257,9 @@ func (r *result) parts(at int, of string) (labels, values []*column, notices []d
 	}
 	if len(left) > 0 {
 		notices = append(notices, info("columns that are neither text nor number are not part of %s: %s", of, strings.Join(left, ", ")))
+	}
+	if len(r.apart) > 0 {
+		notices = append(notices, info("columns that have one value for a whole series are not part of %s: %s", of, strings.Join(r.apart, ", ")))
 	}
 	return labels, values, notices
 }

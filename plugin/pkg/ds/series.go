@@ -224,16 +224,20 @@ func (r *result) unpack(x *Expanded) (*result, error) {
 	}
 	var axis *arrays
 	var values []*arrays
-	var labels []*column
+	var labels, other []*column
 	for _, c := range r.columns {
 		if c.typ != "dynamic" {
-			labels = append(labels, c)
+			if c.label() || c.typ == "int" || c.typ == "long" {
+				labels = append(labels, c)
+			} else {
+				other = append(other, c)
+			}
 			continue
 		}
 		a, ok := readArrays(c)
 		switch {
 		case !ok:
-			labels = append(labels, c)
+			other = append(other, c)
 		case a.times != nil && axis == nil:
 			axis = a
 		case a.times == nil:
@@ -251,7 +255,15 @@ func (r *result) unpack(x *Expanded) (*result, error) {
 			return nil, fmt.Errorf("the arrays of %s have no array of datetimes beside them: keep the axis of make-series (on TimeGenerated) in the result", values[0].name)
 		}
 	}
+	// What is told of a whole series, such as the slope of its line, is no name of it:
+	// alert rules would take it for another one each time.
+	if len(other) > 0 && !r.unique(labels) {
+		labels, other = append(labels, other...), nil
+	}
 	long := &result{columns: []*column{{name: axis.name, typ: "datetime"}}}
+	for _, c := range other {
+		long.apart = append(long.apart, c.name)
+	}
 	for _, c := range labels {
 		long.columns = append(long.columns, &column{name: c.name, typ: "string"})
 	}
@@ -285,6 +297,19 @@ func (r *result) unpack(x *Expanded) (*result, error) {
 		}
 	}
 	return long, nil
+}
+
+// unique says whether the values of some columns tell the rows apart.
+func (r *result) unique(columns []*column) bool {
+	seen := make(map[string]bool, r.rows)
+	for row := range r.rows {
+		key := labelsOf(columns, row).String()
+		if seen[key] {
+			return false
+		}
+		seen[key] = true
+	}
+	return true
 }
 
 // unpackNothing is unpack of a result without rows, whose arrays are told by
