@@ -429,17 +429,21 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 		k := kindOf(a.T)
 		v := args[0]
 		switch k {
-		case kTimespan:
-			r := orNull(kReal, "avg", v)
-			return call(k, true, "accurateCastOrNull(round("+r.sql+"), 'Int64')")
-		case kDatetime:
-			// Ticks would overflow a sum: the average of the differences to one of them.
-			r := orNull(kReal, "avg", call(kReal, v.null, "toFloat64("+g.ticks(v)+")"))
-			h := "accurateCastOrNull(round(" + r.sql + "), 'Int64')"
-			return call(k, true, "if(isNull("+h+"), NULL, "+fromTicks("assumeNotNull("+h+")")+")")
+		case kTimespan, kDatetime:
+			// Ticks since 1970 of a few rows do not fit 64 bits, nor a float.
+			x := v.sql
+			if k == kDatetime {
+				x = g.ticks(v)
+			}
+			n := agg("count", x)
+			mean := "toInt64(intDiv(ifNull(" + agg("sum", "toInt128("+x+")") + ", 0), greatest(" + n + ", 1)))"
+			if k == kDatetime {
+				mean = fromTicks(mean)
+			}
+			return call(k, true, "if("+n+" = 0, NULL, "+mean+")")
 		case kDecimal:
-			r := orNull(kReal, "avg", g.num(v, kReal))
-			return call(k, true, "toDecimal256OrNull(toString("+r.sql+"), "+decimalScale+")")
+			n := agg("count", v.sql)
+			return call(k, true, "if("+n+" = 0, NULL, divideDecimal(CAST(ifNull("+agg("sum", v.sql)+", 0), '"+decimalType+"'), toDecimal256(greatest("+n+", 1), 0), "+decimalScale+"))")
 		}
 		if v.k != kInt && v.k != kLong && v.k != kReal {
 			v = g.num(v, kReal)
@@ -482,14 +486,13 @@ func (g *gen) aggregateCall(a *plan.Agg, single bool) val {
 			v = call(kReal, v.null, "toFloat64("+g.ticks(v)+")")
 		}
 		f := map[string]string{"stdev": "stddevSampStable", "stdevp": "stddevPopStable", "variance": "varSampStable", "variancep": "varPopStable"}[base]
+		v = g.num(v, kReal)
 		if base == "stdev" || base == "variance" {
 			// Of one value they are 0, not NaN.
-			r := g.hoist(orZero(kReal, f, g.num(v, kReal), "0"))
-			return call(kReal, false, "if(isFinite("+r.sql+"), "+r.sql+", 0)")
+			r := orZero(kReal, f, v, "0")
+			return call(kReal, false, "if("+agg("count", v.sql)+" < 2, 0, "+r.sql+")")
 		}
-		r := orNull(kReal, f, g.num(v, kReal))
-		r.sql = "if(isInfinite(" + r.sql + ") OR isNaN(" + r.sql + "), 0, " + r.sql + ")"
-		return r
+		return orNull(kReal, f, v)
 	case "covariance", "covariancep":
 		f := map[string]string{"covariance": "covarSampStable", "covariancep": "covarPopStable"}[base]
 		x, y := g.num(args[0], kReal), g.num(args[1], kReal)

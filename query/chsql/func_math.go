@@ -177,7 +177,7 @@ var mathFunctions = map[string]function{
 	"beta_cdf":          func(g *gen, c *plan.Call, a []val) val { return betaCDF(g, a) },
 	"beta_pdf": func(g *gen, c *plan.Call, a []val) val {
 		x, p, q := g.hoist(g.num(a[0], kReal)), g.hoist(g.num(a[1], kReal)), g.hoist(g.num(a[2], kReal))
-		return call(kReal, true, "if("+x.s()+" BETWEEN 0 AND 1 AND "+p.s()+" > 0 AND "+q.s()+" > 0, exp(lgamma("+p.s()+" + "+q.s()+") - lgamma("+p.sql+") - lgamma("+q.sql+")) * pow("+x.s()+", "+p.s()+" - 1) * pow(1 - "+x.s()+", "+q.s()+" - 1), if(isNull("+x.sql+") OR isNull("+p.sql+") OR isNull("+q.sql+"), NULL, nan))")
+		return call(kReal, true, "if("+x.s()+" > 0 AND "+x.s()+" < 1 AND "+p.s()+" > 0 AND "+q.s()+" > 0, exp(lgamma("+p.s()+" + "+q.s()+") - lgamma("+p.sql+") - lgamma("+q.sql+")) * pow("+x.s()+", "+p.s()+" - 1) * pow(1 - "+x.s()+", "+q.s()+" - 1), if(isNull("+x.sql+") OR isNull("+p.sql+") OR isNull("+q.sql+"), NULL, nan))")
 	},
 	"beta_inv":      func(g *gen, c *plan.Call, a []val) val { return betaInv(g, a) },
 	"convert_angle": convertUnit, "convert_energy": convertUnit, "convert_force": convertUnit, "convert_length": convertUnit,
@@ -185,13 +185,18 @@ var mathFunctions = map[string]function{
 	"welch_test": func(g *gen, c *plan.Call, a []val) val { return welchTest(g, a) },
 }
 
-// convertUnit writes a conversion by way of the quantity's base unit.
+// convertUnit writes a conversion by way of the quantity's base unit. Of units that
+// there are not it is null. (convert-length-function)
 func convertUnit(g *gen, c *plan.Call, a []val) val {
 	known := plan.Units(c.Func.Base)
 	from, _ := a[1].constString()
 	to, _ := a[2].constString()
 	v := g.num(a[0], kReal)
-	f, t := known[from], known[to]
+	f, ok1 := known[from]
+	t, ok2 := known[to]
+	if !ok1 || !ok2 {
+		return nullOf(kReal)
+	}
 	if f.Offset == 0 && t.Offset == 0 {
 		return val{sql: v.s() + " * " + float(f.Factor/t.Factor), k: kReal, null: v.null, op: true}
 	}

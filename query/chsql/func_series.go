@@ -77,6 +77,21 @@ func (g *gen) pair(c *plan.Call, a []val) (l, r string) {
 	return "arrayResize(" + l + ", " + n + ", NULL)", "arrayResize(" + r + ", " + n + ", NULL)"
 }
 
+// shorter writes two series, the longer one cut to the length of the other.
+// (series-dot-product-function)
+func (g *gen) shorter(c *plan.Call, a []val) (l, r string) {
+	if c.Args[0].Type() != plan.Dynamic || c.Args[1].Type() != plan.Dynamic {
+		return g.pair(c, a)
+	}
+	l, r = g.series(a[0]), g.series(a[1])
+	n := g.hoist(val{k: kLong, sql: "least(length(" + l + "), length(" + r + "))"}).sql
+	cut := func(s string) string { return g.hoist(realArray("arraySlice(" + s + ", 1, " + n + ")")).sql }
+	return cut(l), cut(r)
+}
+
+// dot writes the sum of products of two series; what is no number is ignored.
+func dot(l, r string) string { return "arraySum((x, y) -> ifNull(x * y, 0), " + l + ", " + r + ")" }
+
 // filled returns a series without nulls, which count as 0, for sums.
 func filled(s string) string { return "arrayMap(x -> ifNull(x, 0), " + s + ")" }
 
@@ -119,20 +134,18 @@ var seriesFunctions = map[string]function{
 		return call(kReal, true, "if(arrayExists(x -> isNull(x), "+s+"), NULL, sqrt(arraySum(x -> ifNull(x * x, 0), "+s+")))")
 	},
 	"series_dot_product": func(g *gen, c *plan.Call, a []val) val {
-		l, r := g.pair(c, a)
-		p := g.hoist(realArray("arrayMap((x, y) -> x * y, " + l + ", " + r + ")")).sql
-		return call(kReal, true, "if(arrayExists(x -> isNull(x), "+p+"), NULL, arraySum("+filled(p)+"))")
+		l, r := g.shorter(c, a)
+		return call(kReal, true, "if(empty("+l+") OR empty("+r+"), NULL, "+dot(l, r)+")")
 	},
 	"series_cosine_similarity": func(g *gen, c *plan.Call, a []val) val {
-		l, r := g.pair(c, a[:2])
-		p := g.hoist(realArray("arrayMap((x, y) -> x * y, " + l + ", " + r + ")")).sql
+		l, r := g.shorter(c, a[:2])
 		norm := func(i int, s string) string {
 			if len(a) > 2+i {
 				return g.num(a[2+i], kReal).s()
 			}
-			return "sqrt(arraySum(x -> ifNull(x * x, 0), " + s + "))"
+			return "sqrt(" + dot(s, s) + ")"
 		}
-		return call(kReal, true, "if(arrayExists(x -> isNull(x), "+p+"), NULL, arraySum("+filled(p)+") / ("+norm(0, l)+" * "+norm(1, r)+"))")
+		return call(kReal, true, "if(empty("+l+") OR empty("+r+"), NULL, "+dot(l, r)+" / ("+norm(0, l)+" * "+norm(1, r)+"))")
 	},
 	"series_pearson_correlation": func(g *gen, c *plan.Call, a []val) val {
 		l, r := g.series(a[0]), g.series(a[1])

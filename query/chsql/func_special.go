@@ -27,9 +27,9 @@ func (g *gen) reals3(v []val) (a, b, c string, null bool) {
 
 func betaCDF(g *gen, v []val) val {
 	x, a, b, _ := g.reals3(v)
-	// Outside of its domain the function is no number.
+	// Outside of its domain the function is no number. (beta-cdf-function)
 	body := let("x", "assumeNotNull("+x+")", let("p", "assumeNotNull("+a+")", let("q", "assumeNotNull("+b+")", incompleteBeta("p", "q", "x"))))
-	return call(kReal, true, "if(isNull("+x+") OR isNull("+a+") OR isNull("+b+"), NULL, if("+x+" BETWEEN 0 AND 1 AND "+a+" > 0 AND "+b+" > 0, "+body+", nan))")
+	return call(kReal, true, "if(isNull("+x+") OR isNull("+a+") OR isNull("+b+"), NULL, if("+x+" BETWEEN 0 AND 1 AND "+a+" > 0 AND "+a+" <= 10000 AND "+b+" > 0 AND "+b+" <= 10000, "+body+", nan))")
 }
 
 func betaInv(g *gen, v []val) val {
@@ -37,7 +37,7 @@ func betaInv(g *gen, v []val) val {
 	// Bisection: the function grows with its argument.
 	step := let("k", "(acc.1 + acc.2) / 2", "if("+incompleteBeta("p", "q", "k")+" < x, (k, acc.2), (acc.1, k))")
 	body := let("x", "assumeNotNull("+x+")", let("p", "assumeNotNull("+a+")", let("q", "assumeNotNull("+b+")", "arrayFold((acc, i) -> "+step+", range(60), (0., 1.)).1")))
-	return call(kReal, true, "if(isNull("+x+") OR isNull("+a+") OR isNull("+b+"), NULL, multiIf("+a+" <= 0 OR "+b+" <= 0, nan, "+x+" BETWEEN 0 AND 1, "+body+", NULL))")
+	return call(kReal, true, "multiIf(isNull("+x+") OR isNull("+a+") OR isNull("+b+") OR "+a+" <= 0 OR "+b+" <= 0, NULL, "+x+" = 1, 1., "+x+" > 0 AND "+x+" < 1, "+body+", nan)")
 }
 
 // welchTest is the two-sided p-value of Welch's t test: mean, variance and count

@@ -297,17 +297,9 @@ func (b *binder) checkCall(e *kql.Call, c *Call) {
 				didYouMean(k.Text, []string{"year", "quarter", "month", "week", "day", "hour", "minute", "second", "millisecond", "microsecond", "nanosecond", "week_of_year", "dayofyear"})
 		}
 	case "convert_angle", "convert_energy", "convert_force", "convert_length", "convert_mass", "convert_speed", "convert_temperature", "convert_volume":
-		units := Units(c.Func.Base)
 		for i := 1; i <= 2; i++ {
-			k, ok := c.Args[i].(*Const)
-			if !ok {
+			if _, ok := c.Args[i].(*Const); !ok {
 				b.errorf(e.Args[i].Range(), CodeConstant, "%s: the unit has to be a constant", c.Func.Name)
-			} else if _, known := units[k.Text]; !known {
-				names := make([]string, 0, len(units))
-				for n := range units {
-					names = append(names, n)
-				}
-				b.errorf(e.Args[i].Range(), CodeArguments, "%s: there is no unit %q", c.Func.Name, k.Text).Hint = didYouMean(k.Text, names)
 			}
 		}
 	case "datetime_utc_to_local", "datetime_local_to_utc":
@@ -519,9 +511,9 @@ func (b *binder) argMax(e *kql.Call, f *Func, aggs *aggregates) []output {
 	if !primaryNamed {
 		values[0].name = short + "_"
 	}
-	seen := func(id ColID) bool {
+	seen := func(c Column) bool {
 		for _, v := range values {
-			if r, ok := v.x.(*Ref); ok && r.ID == id {
+			if r, ok := v.x.(*Ref); ok && r.ID == c.ID && r.Name == c.Name {
 				return true
 			}
 		}
@@ -530,7 +522,7 @@ func (b *binder) argMax(e *kql.Call, f *Func, aggs *aggregates) []output {
 	for i, a := range e.Args[1:] {
 		if _, star := a.(*kql.Star); star {
 			for _, c := range b.row.cols {
-				if !seen(c.ID) && !aggs.isKey(c.ID) {
+				if !seen(c) && !aggs.isKey(c) {
 					values = append(values, value{x: refTo(c), name: c.Name, star: true})
 				}
 			}
@@ -588,9 +580,9 @@ func argValue(e kql.Expr) kql.Expr {
 }
 
 // isKey says whether a column is, as it is, one of the keys.
-func (a *aggregates) isKey(id ColID) bool {
+func (a *aggregates) isKey(c Column) bool {
 	for _, k := range a.keys {
-		if r, ok := k.X.(*Ref); ok && r.ID == id && k.Col.ID == id {
+		if r, ok := k.X.(*Ref); ok && r.ID == c.ID && k.Col.ID == c.ID && r.Name == c.Name {
 			return true
 		}
 	}
@@ -609,9 +601,9 @@ func (b *binder) takeAny(e *kql.Call, f *Func, aggs *aggregates) []output {
 	for i, a := range e.Args {
 		if _, star := a.(*kql.Star); star {
 			for _, c := range b.row.cols {
-				known := aggs.isKey(c.ID)
+				known := aggs.isKey(c)
 				for _, x := range of {
-					if r, ok := x.(*Ref); ok && r.ID == c.ID {
+					if r, ok := x.(*Ref); ok && r.ID == c.ID && r.Name == c.Name {
 						known = true
 					}
 				}
