@@ -216,7 +216,7 @@ func (b *measure) ask(a ask, variables map[string]ds.Variable) (c costs, told st
 	if err != nil {
 		return costs{}, "", err
 	}
-	req := query.Request{Text: x.Text, Now: b.end, Start: b.end.Add(-a.span), End: b.end}
+	req := query.Request{Text: x.Text, Now: b.end, Start: b.end.Add(-a.span), End: b.end, Limits: query.Limits{ResultRows: m.RowLimit}}
 	plan, err := b.engine.Explain(b.ctx, req)
 	if err != nil {
 		return costs{}, "", fmt.Errorf("%s\n%w", x.Text, err)
