@@ -31,7 +31,7 @@ func TestConsole(t *testing.T) {
 	s.await("Devices | where WouldFailStrict", 1)
 	s.await(`Connections | where OperationName == "connectionRefused"`, 3)
 
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 17*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", "e2e/console.mjs", s.Query, os.Getenv("HUBSCOPE_SHOTS"))
 	cmd.Dir = consoleDir
@@ -39,7 +39,7 @@ func TestConsole(t *testing.T) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	// Chromium's processes end with their parent's pipes.
-	cmd.WaitDelay = 10 * time.Second
+	cmd.WaitDelay = time.Minute
 	err := cmd.Run()
 	t.Logf("\n%s", out.Bytes())
 	if err != nil {

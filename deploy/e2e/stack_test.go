@@ -153,7 +153,7 @@ func (s *stack) run(args ...string) string {
 }
 
 func (s *stack) try(args ...string) (stdout, stderr string, err error) {
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.bin, args...)
 	cmd.Env = append(os.Environ(), "HUBSCOPE_DATA="+s.Data)
@@ -197,14 +197,14 @@ func (s *stack) query(kql string) answer {
 // moment from the hub to the table.
 func (s *stack) await(kql string, n int) answer {
 	s.t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for {
 		a := s.query(kql)
 		if len(a.Rows) >= n {
 			return a
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("%s: %d rows after 2 min, want %d", kql, len(a.Rows), n)
+			s.t.Fatalf("%s: %d rows after 5 min, want %d", kql, len(a.Rows), n)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -227,7 +227,7 @@ func tool(t *testing.T, name string) string {
 // command runs a program with a time limit and returns all it printed.
 func command(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, tool(t, name), args...).CombinedOutput()
 	return string(out), err

@@ -2,11 +2,11 @@
 // should not happen.
 import { chromium } from "playwright-core"
 
-export const launch = () =>
-  chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] })
-
 // patience is for machines with much else to do.
 export const patience = 90_000
+
+export const launch = () =>
+  chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"], timeout: patience })
 
 export class Console {
   constructor(page, url) {
@@ -47,13 +47,13 @@ export class Console {
     return this.page.waitForSelector('.editor[data-complete="yes"]')
   }
 
+  // text is the query as the address has it, where it is a moment after it was
+  // written: to be waited for.
   async text() {
-    return new URLSearchParams((await this.settledHash()).slice(1)).get("query")
+    return new URLSearchParams((await this.hash()).slice(1)).get("query")
   }
 
-  // settledHash is the address once the page has written the query into it.
-  async settledHash() {
-    await this.page.waitForTimeout(400)
+  hash() {
     return this.page.evaluate(() => location.hash)
   }
 

@@ -64,6 +64,7 @@ export interface Explained {
 
 export interface Ask {
   query: string
+  parameters?: Record<string, string>
   start?: string
   end?: string
 }

@@ -116,11 +116,14 @@ export function duration(ms: number): string {
   return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`
 }
 
-// csv writes RFC 4180 with a header.
+// csv writes RFC 4180 with a header. It is for spreadsheets, and devices choose
+// many of the texts: one that a spreadsheet would take for a formula gets an
+// apostrophe, as OWASP advises. JSON has all as it is.
 export function csv(columns: Column[], rows: Iterable<Cell[]>): string[] {
   const field = (text: string) => (/[",\r\n]|^[ \t]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)
-  const parts = [columns.map((c) => field(c.name)).join(",") + "\r\n"]
-  for (const row of rows) parts.push(row.map((cell) => field(full(cell))).join(",") + "\r\n")
+  const harmless = (text: string, type = "string") => (type === "string" && /^[=+\-@\t\r]/.test(text) ? "'" + text : text)
+  const parts = [columns.map((c) => field(harmless(c.name))).join(",") + "\r\n"]
+  for (const row of rows) parts.push(row.map((cell, i) => field(harmless(full(cell), typeof cell === "string" && columns[i]?.type === "dynamic" ? "string" : columns[i]?.type))).join(",") + "\r\n")
   return parts
 }
 

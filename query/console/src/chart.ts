@@ -55,6 +55,7 @@ export class Chart {
     this.place.replaceChildren()
     this.place.dataset["kind"] = ""
     this.title.textContent = render?.properties?.["title"] ?? ""
+    this.title.hidden = this.title.textContent === ""
     this.note.textContent = ""
     this.logs.disabled = kind === "piechart" || kind === "card" || kind === "stackedareachart"
     if (columns.length === 0) {
@@ -84,8 +85,9 @@ export class Chart {
       default: {
         const { drawLines } = await import("./lines")
         if (turn !== this.turn) return
-        const stackedArea = kind === "areachart" && (stacking === "stacked" || stacking === "stacked100")
-        this.drawn = drawLines(stackedArea ? "stackedareachart" : kind, data, this.place, this.logs.checked && !this.logs.disabled)
+        const share = stacking === "stacked100" && (kind === "areachart" || kind === "stackedareachart")
+        const stackedArea = share || (kind === "areachart" && stacking === "stacked")
+        this.drawn = drawLines(stackedArea ? "stackedareachart" : kind, data, this.place, this.logs.checked && !this.logs.disabled && !stackedArea, share)
       }
     }
     // A legend that the query does not want.

@@ -61,6 +61,8 @@ function splitter(): void {
     store("editor", String(h))
   }
   const height = () => find("editor").offsetHeight
+  split.setAttribute("aria-valuemin", String(least))
+  split.setAttribute("aria-valuenow", String(height()))
   const kept = Number(stored("editor"))
   if (kept) set(kept)
   split.addEventListener("pointerdown", (event) => {

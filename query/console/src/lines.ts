@@ -5,7 +5,8 @@ import { h } from "./dom"
 import type { Kind, Shape } from "./shape"
 import { colorsOf, legend, number, paint, tip, utc, type Drawn } from "./draw"
 
-export function drawLines(kind: Kind, data: Shape, place: HTMLElement, logarithmic: boolean): Drawn {
+// drawLines draws; share makes each stack of areas a hundred high.
+export function drawLines(kind: Kind, data: Shape, place: HTMLElement, logarithmic: boolean, share: boolean): Drawn {
   const stacked = kind === "stackedareachart"
   const area = stacked || kind === "areachart"
   const scatter = kind === "scatterchart"
@@ -19,7 +20,8 @@ export function drawLines(kind: Kind, data: Shape, place: HTMLElement, logarithm
   const values = (): (number | null)[][] => {
     if (!stacked) return data.series.map((s) => s.values)
     const sum = data.x.map(() => 0)
-    return data.series.map((s, i) => s.values.map((v, k) => (shownSeries[i] ? (sum[k] = (sum[k] ?? 0) + (v ?? 0)) : null)))
+    const stacks = data.series.map((s, i) => s.values.map((v, k) => (shownSeries[i] ? (sum[k] = (sum[k] ?? 0) + (v ?? 0)) : null)))
+    return share ? stacks.map((s) => s.map((v, k) => (v === null ? null : sum[k] ? (100 * v) / sum[k] : 0))) : stacks
   }
   const drawOrder = data.series.map((_, i) => i)
   if (stacked) drawOrder.reverse()
@@ -46,7 +48,7 @@ export function drawLines(kind: Kind, data: Shape, place: HTMLElement, logarithm
             : {}),
         ...(!data.times && { label: data.xTitle }),
       },
-      { ...axis, size: 56, values: (_, ticks) => ticks.map((t) => (t === null ? "" : number(t))), ...(data.yTitle && { label: data.yTitle }) },
+      { ...axis, size: 56, values: (_, ticks) => ticks.map((t) => (t === null ? "" : number(t) + (share ? " %" : ""))), ...(data.yTitle && { label: data.yTitle }) },
     ],
     series: [
       {},

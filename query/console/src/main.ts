@@ -12,6 +12,7 @@ import { blocks, Editor, moved, type Part } from "./editor"
 import { History } from "./history"
 import { arrange, closeSide } from "./layout"
 import { fromFragment, toFragment } from "./link"
+import { Parameters } from "./parameters"
 import { showProblems } from "./problems"
 import { bounds, RangePicker, read, write } from "./range"
 import { kindOf } from "./shape"
@@ -51,6 +52,7 @@ const range = new RangePicker(() => {
   remember()
   void check()
 })
+const parameters = new Parameters(find<HTMLFormElement>("parameters"), checkSoon, () => void run())
 const grid = new Grid((row, place) => detail.show(result.columns, row, place))
 const detail = new Detail({
   filter: (condition) => {
@@ -87,8 +89,13 @@ const selectTab = tabs(find("result-tabs"), (id) => {
 // --- the query as it is written
 
 function edited(): void {
-  remember()
   showCursor()
+  parameters.show(editor.text)
+  checkSoon()
+}
+
+function checkSoon(): void {
+  remember()
   clearTimeout(checking)
   checking = setTimeout(() => void check(), 250)
 }
@@ -101,7 +108,11 @@ function showCursor(): void {
 // remember keeps the query in the address of the page.
 function remember(): void {
   clearTimeout(remembering)
-  remembering = setTimeout(() => window.history.replaceState(null, "", toFragment(editor.text, range.value, false)), 200)
+  remembering = setTimeout(() => window.history.replaceState(null, "", fragment(false)), 200)
+}
+
+function fragment(runs: boolean): string {
+  return toFragment(editor.text, range.value, parameters.of(editor.text).parameters ?? {}, runs)
 }
 
 let checking = 0
@@ -135,10 +146,10 @@ async function check(): Promise<void> {
 
 async function judge(text: string, signal: AbortSignal): Promise<Problem[]> {
   const limits = bounds(range.value, api.now())
-  const whole = await api.validate({ query: text, ...limits }, signal)
+  const whole = await api.validate({ query: text, ...limits, ...parameters.of(text) }, signal)
   const parts = blocks(text)
   if (whole.length === 0 || parts.length < 2 || parts.length > 30) return whole
-  const each = await Promise.all(parts.map(async (part) => moved(text, part, onlyComments(part.text) ? [] : await api.validate({ query: part.text, ...limits }, signal))))
+  const each = await Promise.all(parts.map(async (part) => moved(text, part, onlyComments(part.text) ? [] : await api.validate({ query: part.text, ...limits, ...parameters.of(part.text) }, signal))))
   return each.flat()
 }
 
@@ -153,7 +164,7 @@ async function target(): Promise<Part> {
   if (selected) return selected
   const whole = { text: editor.text, start: 0 }
   if (blocks(whole.text).length < 2) return whole
-  const problems = await api.validate({ query: whole.text })
+  const problems = await api.validate({ query: whole.text, ...parameters.of(whole.text) })
   return problems.length === 0 ? whole : (editor.block() ?? whole)
 }
 
@@ -177,7 +188,7 @@ async function run(): Promise<void> {
       showProblems(find("problems"), text, [{ code: "Empty", message: "there is no query" }], goto)
       return
     }
-    next.ask = { query: part.text, ...bounds(range.value, api.now()) }
+    next.ask = { query: part.text, ...bounds(range.value, api.now()), ...parameters.of(part.text) }
     let grown = 0
     const done = await api.query(
       { ...next.ask, id: mine.id },
@@ -344,7 +355,7 @@ async function explain(show: boolean): Promise<void> {
     }
     const field = (name: string, value: string) => h("div", {}, h("dt", {}, name), h("dd", {}, value))
     const text = (name: string, value: string) =>
-      h("section", {}, h("header", {}, h("h3", {}, name), h("button", { type: "button", class: "tool", title: `Copy ${name}`, "aria-label": `Copy ${name}`, onclick: () => void copy(value).then(() => toast(`${name} copied`)) }, icon("copy"))), h("pre", {}, value))
+      h("section", {}, h("header", {}, h("h2", {}, name), h("button", { type: "button", class: "tool", title: `Copy ${name}`, "aria-label": `Copy ${name}`, onclick: () => void copy(value).then(() => toast(`${name} copied`)) }, icon("copy"))), h("pre", {}, value))
     pane.replaceChildren(
       h("dl", { class: "facts" }, field("Tables", from), field("Rollup", e.rollup || `none: ${e.rollupWhyNot || "no table with one is read"}`), field("Rows to read", `about ${count(e.estimatedRows)}`)),
       text("Plan", e.plan.trimEnd()),
@@ -374,7 +385,7 @@ function begin(): void {
   named("cancel", "stop", "Cancel").addEventListener("click", () => void cancel())
   named("format", "format", "Format").addEventListener("click", () => editor.format())
   named("share", "share", "Share").addEventListener("click", () => {
-    const link = location.href.replace(/#.*$/, "") + toFragment(editor.text, range.value, true)
+    const link = location.href.replace(/#.*$/, "") + fragment(true)
     void copy(link).then(() => toast("Link copied"))
   })
   named("csv", "download", "CSV").addEventListener("click", () => save(fileName("csv"), "text/csv;charset=utf-8", csv(result.columns, grid.sorted())))
@@ -413,8 +424,10 @@ function begin(): void {
 function openLink(): boolean {
   const link = fromFragment(location.hash)
   if (!link) return false
+  parameters.set(link.parameters)
   if (link.query !== editor.text) editor.text = link.query
   if (link.range) range.set(link.range)
+  parameters.show(editor.text)
   if (link.run) remember()
   return link.run
 }

@@ -8,18 +8,21 @@ export function showProblems(place: HTMLElement, text: string, problems: Problem
   place.replaceChildren(
     ...problems.map((p) => {
       const head = h("div", { class: "head" }, h("span", { class: "code" }, `error ${p.code}`), `: ${p.message}`)
-      if (!p.line) return h("div", { class: "problem", role: "alert" }, head, p.hint ? h("div", { class: "hint" }, p.hint) : null)
+      if (!p.line) return h("div", { class: "problem" }, head, p.hint ? h("div", { class: "hint" }, p.hint) : null)
       const line = text.split("\n")[p.line - 1] ?? ""
       const letters = [...line]
       const column = p.column ?? 1
-      // A tab before the place stays a tab below it.
-      const lead = letters.slice(0, column - 1).map((c) => (c === "\t" ? "\t" : " ")).join("")
+      // What stands before the place stands below it too, and takes as much room:
+      // blanks for letters that are all equally wide, the letters unseen for others.
+      const before = letters.slice(0, column - 1).join("")
+      const plain = /^[\t -~]*$/.test(before)
+      const lead = plain ? before.replaceAll(/[^\t]/g, " ") : h("span", { class: "ghost", "aria-hidden": "true" }, before)
       const width = Math.max(1, Math.min(p.length ?? 1, letters.length - column + 1))
       return h(
         "button",
-        { type: "button", class: "problem", role: "alert", title: "Go there", onclick: () => goto(p.line ?? 1, column) },
+        { type: "button", class: "problem", title: "Go there", onclick: () => goto(p.line ?? 1, column) },
         head,
-        h("pre", {}, h("span", { class: "place" }, `${p.line} `), line, "\n", " ".repeat(String(p.line).length + 1) + lead, h("span", { class: "caret" }, "^".repeat(width)), p.hint ? h("span", { class: "hint" }, " " + p.hint) : null),
+        h("pre", {}, h("span", { class: "place" }, `${p.line} `), line, "\n", " ".repeat(String(p.line).length + 1), lead, h("span", { class: "caret" }, "^".repeat(width)), p.hint ? h("span", { class: "hint" }, " " + p.hint) : null),
       )
     }),
     problems.length > 0 && h("button", { type: "button", class: "tool dismiss", "aria-label": "Hide the errors", onclick: () => (place.hidden = true) }, icon("close")) || "",

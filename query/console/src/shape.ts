@@ -78,9 +78,13 @@ export function shape(kind: Kind, columns: Column[], rows: Cell[][], render?: Re
   const type = (i: number) => columns[i]?.type ?? ""
   const quantity = (i: number) => isNumeric(type(i)) || type(i) === "timespan"
   const line = overX.has(kind)
-  // make-series returns arrays instead of numbers.
+  // make-series returns arrays instead of numbers; what is beside them names the series.
   const arrays = columns.map((c, i) => (c.type === "dynamic" && rows.some((row) => Array.isArray(row[i])) ? i : -1)).filter((i) => i >= 0)
-  if (arrays.length > 0 && !columns.some((_, i) => quantity(i))) return shape(kind, ...unpack(columns, rows, arrays), render)
+  if (arrays.length > 0) {
+    const [flat, points] = unpack(columns, rows, arrays)
+    const numbers = arrays.some((i) => flat[i]?.type === "real")
+    if (numbers && (arrays.some((i) => flat[i]?.type === "datetime") || !columns.some((_, i) => quantity(i)))) return shape(kind, flat, points, render)
+  }
 
   let x = named("xcolumn")[0] ?? -1
   if (x < 0) {
@@ -94,6 +98,7 @@ export function shape(kind: Kind, columns: Column[], rows: Cell[][], render?: Re
     }
   }
 
+  if (kind === "card") x = -1
   let y = named("ycolumns").filter((i) => i !== x)
   if (y.length === 0) y = columns.map((_, i) => i).filter((i) => i !== x && quantity(i))
   let splits = named("series").filter((i) => i !== x && !y.includes(i))
@@ -205,5 +210,5 @@ function unpack(columns: Column[], rows: Cell[][], arrays: number[]): [Column[],
     if (typeof first === "number") return "real"
     return typeof first === "string" && /^\d{4}-\d\d-\d\dT/.test(first) ? "datetime" : "string"
   }
-  return [columns.map((c, i) => (arrays.includes(i) ? { name: c.name, type: itemType(i) } : c)), flat]
+  return [columns.map((c, i) => ({ name: c.name, type: arrays.includes(i) ? itemType(i) : "string" })), flat]
 }

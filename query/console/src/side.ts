@@ -160,7 +160,7 @@ export class SchemaTree {
 export function showSamples(place: HTMLElement, events: SideEvents): void {
   for (const { group, samples: list } of samples) {
     place.append(
-      h("h3", {}, group),
+      h("h2", {}, group),
       h("ul", { class: "list" }, ...list.map((s) => h("li", {}, h("button", { type: "button", title: s.query, onclick: () => events.open(s.query, undefined, true) }, h("span", {}, s.title))))),
     )
   }

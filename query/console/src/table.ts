@@ -96,7 +96,7 @@ export class Grid {
   }
 
   private heads(): void {
-    this.head.replaceChildren(h("div", { role: "columnheader", class: "grid-corner", "aria-label": "Row" }))
+    this.head.replaceChildren(h("div", { role: "columnheader", class: "grid-corner" }, h("span", { class: "unseen" }, "Row")))
     this.columns.forEach((column, i) => {
       const sorted = this.sort?.column === i
       const head = h(
