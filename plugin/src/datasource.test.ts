@@ -5,15 +5,22 @@ import {
   type DataQueryRequest,
   type DataSourceApi,
   FieldType,
+  type LiveChannelAddress,
   LoadingState,
   LogRowContextQueryDirection,
   type LogRowModel,
+  parseLiveChannelAddress,
   SupplementaryQueryType,
 } from '@grafana/data';
 import { lastValueFrom } from 'rxjs';
 import { migrate } from './datasource';
 import { grafana, range } from './test/grafana';
 import { type HubscopeQuery } from './types';
+
+jest.mock('@grafana/data', () => {
+  const data = jest.requireActual('@grafana/data');
+  return { ...data, parseLiveChannelAddress: jest.fn(data.parseLiveChannelAddress) };
+});
 
 const query = (text: string, more: Partial<HubscopeQuery> = {}): HubscopeQuery => ({
   refId: 'A',
@@ -406,6 +413,22 @@ describe('live tail', () => {
       stream: 'hubscope',
       path: expect.stringMatching(/^tail\/[0-9a-f]{16}$/),
       data,
+    });
+  });
+
+  it('names its channel as the Grafana at hand does', async () => {
+    const { datasource, streams } = grafana();
+    // As @grafana/data 12.3 has it.
+    jest.mocked(parseLiveChannelAddress).mockImplementationOnce((id = '') => {
+      const [scope, namespace, ...path] = id.split('/');
+      return { scope, namespace, path: path.join('/') } as unknown as LiveChannelAddress;
+    });
+    await lastValueFrom(datasource.query(request([query('Connections')], { liveStreaming: true })));
+    expect(streams[0].addr).toMatchObject({
+      scope: 'ds',
+      namespace: 'hubscope',
+      path: expect.stringMatching(/^tail\/[0-9a-f]{16}$/),
+      data: { query: 'Connections' },
     });
   });
 

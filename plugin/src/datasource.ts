@@ -13,12 +13,14 @@ import {
   type DataSourceWithSupplementaryQueriesSupport,
   type DataSourceWithToggleableQueryFiltersSupport,
   dateTime,
+  type LiveChannelAddress,
   LiveChannelScope,
   LoadingState,
   type LogRowContextOptions,
   LogRowContextQueryDirection,
   type LogRowModel,
   type MetricFindValue,
+  parseLiveChannelAddress,
   type QueryFilterOptions,
   type QueryFixAction,
   type QueryFixType,
@@ -444,6 +446,15 @@ export class HubscopeDataSource
     return streams.length > 0 ? merge(...streams) : of({ data: [], state: LoadingState.Done });
   }
 
+  /** The address of a channel, by Grafana itself: 12 calls the uid a namespace and 13 a stream. */
+  private channel(path: string): LiveChannelAddress {
+    const address = parseLiveChannelAddress(`${LiveChannelScope.DataSource}/${this.uid}/${path}`);
+    if (!address) {
+      throw new Error(`no channel ${path}`);
+    }
+    return address;
+  }
+
   /** Follows one query, once the service says that it can be: a subscription that is refused has no message. */
   private follow(target: HubscopeQuery, request: DataQueryRequest<HubscopeQuery>): Observable<DataQueryResponse> {
     const query = this.applyTemplateVariables(target, request.scopedVars, request.filters);
@@ -464,12 +475,7 @@ export class HubscopeDataSource
           ? refuse(errors.map(sentence).join(' '))
           : getGrafanaLiveSrv().getDataStream({
               key: `${request.requestId}-${target.refId}`,
-              addr: {
-                scope: LiveChannelScope.DataSource,
-                stream: this.uid,
-                path: `tail/${hash(JSON.stringify(data))}`,
-                data,
-              },
+              addr: { ...this.channel(`tail/${hash(JSON.stringify(data))}`), data },
               buffer: { maxLength: Math.min(request.maxDataPoints || 1000, 5000) },
             })
       ),
