@@ -278,7 +278,10 @@ func (b *binder) columnList(list []kql.Expr, p *projection, st style) []Item {
 			for k, o := range outs {
 				if k < len(n.Names) {
 					c := column(o.x, n.Names[k].Text)
-					_, isRef := o.x.(*Ref)
+					r, isRef := o.x.(*Ref)
+					if isRef {
+						p.renamed(c.Name, r.Name)
+					}
 					p.declare(b, n.Names[k].Span, c, replace || isRef && n.Tuple)
 				} else if st != stylePrint {
 					p.add(column(o.x, o.name), false)
@@ -288,14 +291,14 @@ func (b *binder) columnList(list []kql.Expr, p *projection, st style) []Item {
 			if _, star := e.(*kql.Star); star && b.row != nil {
 				for _, c := range b.row.cols {
 					p.add(c, true)
-					p.skip = append(p.skip, c.ID)
+					p.skip = append(p.skip, c)
 				}
 				continue
 			}
 			outs := b.outputs(e)
 			if r, ok := isColumn(e, outs[0].x); ok && len(outs) == 1 && st != stylePrint {
 				c := Column{ID: r.ID, Name: r.Name, Type: r.T}
-				if !p.skips(c.ID) {
+				if !p.skips(c) {
 					p.declare(b, e.Range(), c, st == styleReplace)
 				}
 				continue
@@ -351,10 +354,7 @@ func extendNode(in Node, items []Item) Node {
 
 func (b *binder) extend(list []kql.Expr, in rel) rel {
 	p := projection{cols: append(make([]Column, 0, len(in.cols)+len(list)), in.cols...)}
-	p.skip = make([]ColID, len(in.cols))
-	for i, c := range in.cols {
-		p.skip[i] = c.ID
-	}
+	p.skip = in.cols[:len(in.cols):len(in.cols)]
 	items := b.columnList(list, &p, styleExtend)
 	// What an open table was found to have while binding stays visible.
 	if b.row != nil && in.open != nil {
@@ -560,7 +560,7 @@ func (b *binder) projectReorder(list []*kql.Ordered, in rel) rel {
 		}
 		for _, c := range cols {
 			p.add(c, true)
-			p.skip = append(p.skip, c.ID)
+			p.skip = append(p.skip, c)
 		}
 	}
 	for _, c := range b.row.cols {
@@ -679,7 +679,11 @@ func (b *binder) summarize(op *kql.SummarizeOp, in rel) rel {
 		x, ok := computed[c.ID]
 		if !ok {
 			// A key that is a column stays that column.
-			agg.Keys = append(agg.Keys, Item{Col: c, X: &Ref{ID: c.ID, T: c.Type, Name: c.Name}})
+			name := c.Name
+			if s, ok := p.source[name]; ok {
+				name = s
+			}
+			agg.Keys = append(agg.Keys, Item{Col: c, X: &Ref{ID: c.ID, T: c.Type, Name: name}})
 			continue
 		}
 		agg.Keys = append(agg.Keys, Item{Col: p.cols[i], X: x})

@@ -513,11 +513,12 @@ func compactJSON(s string) string {
 }
 
 // ParseGUID reads the text of a guid, with or without dashes and braces, and
-// returns it in lower case with dashes.
+// returns it in lower case with dashes. What follows its 32 digits is ignored.
+// (toguid-function)
 func ParseGUID(s string) (string, bool) {
 	s = strings.Trim(strings.TrimSpace(s), "{}()")
 	hex := make([]byte, 0, 32)
-	for i := 0; i < len(s); i++ {
+	for i := 0; i < len(s) && len(hex) < 32; i++ {
 		switch c := s[i]; {
 		case c == '-':
 		case c >= '0' && c <= '9', c >= 'a' && c <= 'f':

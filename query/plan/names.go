@@ -140,8 +140,9 @@ func (b *binder) callee(name string) *binding {
 // an error for a name that is declared twice.
 type projection struct {
 	cols     []Column
-	declared []string // names that were given explicitly
-	skip     []ColID  // columns that are not added again
+	declared []string          // names that were given explicitly
+	skip     []Column          // columns that are not added again, under the names that they have
+	source   map[string]string // names of the columns that were given another one, by that
 	suffix   map[string]int
 }
 
@@ -154,20 +155,28 @@ func (p *projection) find(name string) int {
 	return -1
 }
 
-func (p *projection) skips(id ColID) bool {
+func (p *projection) skips(c Column) bool {
 	for _, s := range p.skip {
-		if s == id {
+		if s.ID == c.ID && s.Name == c.Name {
 			return true
 		}
 	}
 	return false
 }
 
+// renamed notes that a column now has another name.
+func (p *projection) renamed(name, source string) {
+	if p.source == nil {
+		p.source = map[string]string{}
+	}
+	p.source[name] = source
+}
+
 // add appends a column under a name made unique by a number, or with replace in
 // the place of the column of that name. It does nothing for a column that is
 // skipped.
 func (p *projection) add(c Column, replace bool) {
-	if c.Name != "" && !p.skips(c.ID) {
+	if c.Name != "" && !p.skips(c) {
 		p.put(c, replace)
 	}
 }
