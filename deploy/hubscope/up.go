@@ -215,7 +215,7 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 	if err := info.write(files...); err != nil {
 		return err
 	}
-	p.printf("ready in %.1f s. Try:  %s query 'Connections | summarize Devices=dcount(DeviceId) by TlsVersion'\n", time.Since(begin).Seconds(), os.Args[0])
+	p.printf("ready in %.1f s. Try:  %s query 'Connections | summarize Devices=dcount(DeviceId) by TlsVersion | render piechart'\n", time.Since(begin).Seconds(), os.Args[0])
 	return g.wait(ctx)
 }
 

@@ -592,6 +592,11 @@ const tests = {
     await c.page.press("#query", "Shift+Enter")
     await c.page.waitForSelector("#result tbody tr")
     assert.match(await c.page.textContent("#status"), /rows in .* rows read/)
+    // All digits of a long, and texts as they are.
+    await c.page.fill("#query", 'print 9007199254740993, "9007199254740993, \\"", 0.1234567890123456')
+    await c.page.click("#run")
+    await eventually(() => c.page.locator("#result td").allTextContents(), ["9007199254740993", '9007199254740993, "', "0.1234567890123456"])
+    assert.match(await c.page.textContent("#status"), /^1 row in .* 1 row read/)
     await c.page.fill("#query", "Connections\n| where TlsVersoin == 1")
     await c.page.click("#run")
     await c.page.waitForSelector("#error:not([hidden])")

@@ -36,7 +36,7 @@ async function run() {
     if (token) headers.Authorization = "Bearer " + token
     const response = await fetch("api/v1/query", { method: "POST", headers, body: JSON.stringify(body), signal: mine.signal })
     if (response.status === 401) $("auth").hidden = false
-    const answer = await response.json()
+    const answer = parse(await response.text())
     if (answer.rows) show(answer)
     for (const error of answer.errors ?? (answer.error ? [answer.error] : [])) fail(error, query)
     if (!answer.rows) $("status").textContent = ""
@@ -51,6 +51,14 @@ async function run() {
     }
   }
 }
+
+// parse keeps the digits of integers that a JavaScript number cannot hold.
+function parse(text) {
+  const tokens = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
+  return JSON.parse(text.replace(tokens, (t) => (/^-?\d{16,}$/.test(t) && !Number.isSafeInteger(Number(t)) ? `"${t}"` : t)))
+}
+
+const rows = (n) => n.toLocaleString("en") + (n === 1 ? " row" : " rows")
 
 function show(answer) {
   const table = document.createElement("table")
@@ -75,8 +83,9 @@ function show(answer) {
   $("result").append(table)
   const stats = answer.stats
   $("status").textContent =
-    `${answer.rows.length} rows in ${Math.round(stats.elapsedMs)} ms; ${stats.readRows} rows read, ${stats.readBytes} bytes` +
-    (answer.truncated ? `. Cut at ${answer.rows.length} rows: there are more.` : "")
+    `${rows(answer.rows.length)} in ${Math.round(stats.elapsedMs)} ms; ${rows(stats.readRows)} read, ${stats.readBytes.toLocaleString("en")} bytes` +
+    (answer.truncated ? `. Cut at ${rows(answer.rows.length)}: there are more.` : "") +
+    (answer.notices ?? []).map((n) => ` Note: ${n}.`).join("")
 }
 
 // fail shows an error as the command line does, with a caret.
