@@ -140,13 +140,13 @@ const lasts = `(SELECT Hub, DeviceId, min(TimeGenerated) AS First, argMax(TimeGe
   argMax(WouldFailStrict, Sequence) AS Fails, argMax(StrictReason, Sequence) AS Reason, argMax(Protocol, Sequence) AS P, argMax(SdkVersion, Sequence) AS Sdk,
   argMax(CaName, Sequence) AS Ca, argMax(AuthType, Sequence) AS Auth, argMax(CertId, Sequence) AS Cert, argMax(Ja4, Sequence) AS Print
 FROM {db}.Connections WHERE DeviceId != '' GROUP BY Hub, DeviceId
-HAVING Last >= {from} AND {hub} AND {group:DeviceId} AND {protocol:P})`
+HAVING Last >= {from} AND {hub} AND {group:DeviceId} AND {protocol:P} AND {version:Tls})`
 
 const events = `(SELECT *, if(DeviceId = '', ClaimedDeviceId, DeviceId) AS Claimed FROM {db}.Connections
-WHERE TimeGenerated >= {from} AND TimeGenerated < {to} AND {hub} AND {protocol:Protocol})`
+WHERE TimeGenerated >= {from} AND TimeGenerated < {to} AND {hub} AND {protocol:Protocol} AND {version:TlsVersion})`
 
 const proven = `(SELECT * FROM {db}.Connections
-WHERE TimeGenerated >= {from} AND TimeGenerated < {to} AND {hub} AND {protocol:Protocol} AND {group:DeviceId})`
+WHERE TimeGenerated >= {from} AND TimeGenerated < {to} AND {hub} AND {protocol:Protocol} AND {group:DeviceId} AND {version:TlsVersion})`
 
 // figures are panels whose numbers are known another way: by SQL on the tables
 // themselves. Rates are compared as the number of events that they are of.
@@ -257,6 +257,7 @@ type look struct {
 	from, to                time.Duration // before now
 	absolute                bool          // overrides of panels do not hold then
 	hubs, groups, protocols []string      // all when nil
+	versions                []string      // by an ad hoc filter
 }
 
 var looks = []look{
@@ -266,6 +267,7 @@ var looks = []look{
 	{name: "7 days, two hubs", from: 7 * 24 * time.Hour, hubs: []string{"alpha", "gamma"}},
 	{name: "90 days, one group", from: 90 * 24 * time.Hour, groups: []string{"meter"}},
 	{name: "30 days, two protocols of one hub", from: 30 * 24 * time.Hour, hubs: []string{"gamma"}, protocols: []string{"Mqtt", "Https"}},
+	{name: "24 hours, a filter", from: 24 * time.Hour, versions: []string{"1.0"}},
 	{name: "some days of the past", from: 40 * 24 * time.Hour, to: 19*24*time.Hour + 3*time.Hour, absolute: true},
 	{name: "a hub without data", from: 30 * 24 * time.Hour, hubs: []string{"no-such-hub"}},
 	{name: "a time without data", from: 300 * 24 * time.Hour, to: 299 * 24 * time.Hour, absolute: true},
@@ -289,6 +291,9 @@ func TestFigures(t *testing.T) {
 				}
 				if _, ok := v.variables["device"]; ok {
 					v.variables["device"] = ds.Variable{Values: ds.Values{"pump-0024"}}
+				}
+				if l.versions != nil && slices.ContainsFunc(d.Templating.List, func(v Variable) bool { return v.Type == "adhoc" }) {
+					v.filters = []ds.Filter{{Key: "TlsVersion", Operator: "=|", Values: l.versions}}
 				}
 				for _, q := range d.questions(t) {
 					known[d.UID+": "+title(q)] = true
@@ -351,11 +356,15 @@ func compare(t *testing.T, h *history, v *visitor, q question, l look) {
 		}
 		sql := strings.NewReplacer("{db}", embed.Database, "{now}", timeSQL(h.now), "{from}", timeSQL(r.From), "{to}", timeSQL(r.To),
 			"{minutes}", strconv.FormatFloat(length.Minutes(), 'f', -1, 64), "{hub}", choice("Hub", l.hubs)).Replace(f.sql)
-		sql = regexp.MustCompile(`\{group:(\w+)\}`).ReplaceAllStringFunc(sql, func(s string) string {
-			return choice("splitByChar('-', "+s[len("{group:"):len(s)-1]+")[1]", l.groups)
-		})
-		sql = regexp.MustCompile(`\{protocol:(\w+)\}`).ReplaceAllStringFunc(sql, func(s string) string {
-			return choice(s[len("{protocol:"):len(s)-1], l.protocols)
+		sql = regexp.MustCompile(`\{(group|protocol|version):(\w+)\}`).ReplaceAllStringFunc(sql, func(s string) string {
+			switch kind, column, _ := strings.Cut(strings.Trim(s, "{}"), ":"); kind {
+			case "group":
+				return choice("splitByChar('-', "+column+")[1]", l.groups)
+			case "protocol":
+				return choice(column, l.protocols)
+			default:
+				return choice(column, l.versions)
+			}
 		})
 		want := lines(h.sql(t, sql))
 		var got []string
