@@ -87,7 +87,7 @@ func TestTokens(t *testing.T) {
 		if strings.Contains(r.path, "/v1/workspaces") || strings.Contains(r.path, "/v1/sub") || strings.Contains(r.path, "$batch") {
 			want = "AuthorizationRequiredError"
 		}
-		for _, header := range []string{"", "Bearer wrong", "Bearer " + reader + "x", "Basic " + base64.StdEncoding.EncodeToString([]byte("u:wrong")), "Digest x", "Bearer"} {
+		for _, header := range []string{"", "Bearer wrong", "Bearer " + reader + "x", "Basic " + base64.StdEncoding.EncodeToString([]byte("u:wrong")), "Digest x", "Bearer", reader, "Token " + reader} {
 			var headers []string
 			if header != "" {
 				headers = []string{"Authorization", header}

@@ -97,7 +97,7 @@ func bearer(r *http.Request) (token, scheme string) {
 			return password, "Basic"
 		}
 	}
-	return header, "Bearer" // of a kind that nobody has
+	return "no token: " + header, "Bearer" // of a kind that nobody has
 }
 
 // challenge is the error of a request without a valid token.

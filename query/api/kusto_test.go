@@ -440,6 +440,20 @@ func TestKustoPaths(t *testing.T) {
 	}
 }
 
+// TestSlashes: a resource id with its slash, as it is or escaped, and an address
+// with one at its end.
+func TestSlashes(t *testing.T) {
+	url := serve(t, openRunner(t), Config{})
+	for path, body := range map[string]string{
+		"/v1//subscriptions/s/resourceGroups/g/query": `{"query":"print 42"}`, "/v1/%2Fsubscriptions%2Fs%2FresourceGroups%2Fg/query": `{"query":"print 42"}`,
+		"//v2/rest/query": `{"csl":"print 42"}`, "//api/v1/query": `{"query":"print 42"}`,
+	} {
+		if status, _, body := send(t, "POST", url+path, body); status != 200 || !strings.Contains(body, "[42]") {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+}
+
 // TestServerTimeout: the forms that clients send; one without a value is none.
 func TestServerTimeout(t *testing.T) {
 	for raw, want := range map[string]time.Duration{

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"path"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -154,6 +155,14 @@ func (s *Server) route(pattern string, h http.Handler) {
 // ServeHTTP answers a request; what no route knows is answered with an error
 // in this API's form too.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/v1//") || strings.HasPrefix(r.URL.Path, "//") {
+		// A resource id begins with a slash, and so do paths behind an address that
+		// ends with one. The mux would send such clients elsewhere, which not all follow.
+		there, clean := *r.URL, *r
+		there.Path, there.RawPath = path.Clean(r.URL.Path), ""
+		clean.URL = &there
+		r = &clean
+	}
 	if h, pattern := s.mux.Handler(r); pattern == "" {
 		s.handleWith(func(w http.ResponseWriter, r *http.Request) error {
 			// The mux tells a wrong method from a wrong path: ask it.
@@ -170,12 +179,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// dialect is the form of errors that a client expects which asks for path.
-func dialect(path string) errorWriter {
+// dialect is the form of errors that a client expects which asks for this path.
+func dialect(p string) errorWriter {
 	switch {
-	case strings.HasPrefix(path, "/v1/rest/"), strings.HasPrefix(path, "/v2/"):
+	case strings.HasPrefix(p, "/v1/rest/"), strings.HasPrefix(p, "/v2/"):
 		return writeKustoError
-	case strings.HasPrefix(path, "/v1/"):
+	case strings.HasPrefix(p, "/v1/"):
 		return writeMonitorError
 	}
 	return writeError
