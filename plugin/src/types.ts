@@ -16,6 +16,8 @@ export interface VariableValue {
   values: string[];
   all: boolean;
   multi: boolean;
+  /** The type that the values have in KQL, where they are no strings. */
+  type?: 'timespan';
 }
 
 export interface AdHocFilter {

@@ -23,6 +23,7 @@ describe('collectVariables', () => {
     { name: 'custom', value: '$__all', allValue: '.*', options: ['a', 'b'] },
     { name: 'text', value: 'x" or true //' },
     { name: 'unnamed', value: 'not in the text' },
+    { name: 'width', value: '10m', type: 'interval' },
   ];
   const collect = (text: string, scopedVars = {}) => collectVariables(text, scopedVars, templateSrv(variables));
 
@@ -32,6 +33,7 @@ describe('collectVariables', () => {
     ['$everything', { everything: { values: ['a', 'b'], all: true, multi: true } }],
     ['${custom:regex}', { custom: { values: ['.*'], all: true, multi: false } }],
     ['[[text]]', { text: { values: ['x" or true //'], all: false, multi: false } }],
+    ['bin(TimeGenerated, $width)', { width: { values: ['10m'], all: false, multi: false, type: 'timespan' } }],
     ['$nobody knows', {}],
     ['$left.DeviceId == $right.DeviceId', {}],
   ])('%s', (text, want) => {

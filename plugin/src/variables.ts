@@ -81,6 +81,7 @@ export function collectVariables(
       values: list(value).filter((v) => v !== ALL),
       all: list(current).includes(ALL) && !one,
       multi: Array.isArray(value) || Boolean(definition && 'multi' in definition && definition.multi),
+      ...(definition?.type === 'interval' && { type: 'timespan' as const }),
     };
   }
   return found;

@@ -35,6 +35,7 @@ func TestExpand(t *testing.T) {
 		"evil":   {Values: Values{`x" or 1==1 //`}},
 		"re":     {Values: Values{"a.b", "c|d"}},
 		"__user": {Values: Values{"anna"}},
+		"width":  {Values: Values{"10m"}, Type: "timespan"},
 	}
 	const from, to = "datetime(2026-11-21T06:00:00Z)", "datetime(2026-11-21T12:00:00.5Z)"
 	tests := []struct{ name, text, want string }{
@@ -69,6 +70,7 @@ func TestExpand(t *testing.T) {
 		{"class of a regular expression", `print x matches regex "[[abc]]+[[:alpha:]]"`, `print x matches regex "[[abc]]+[[:alpha:]]"`},
 		{"macro in a string with brackets", `print @'[[__timeFilter]] \ $__x', '$hub $__x'`, `print @'[[__timeFilter]] \ $__x', "plant-7 $__x"`},
 		{"join", "A | join (B) on $left.x == $right.y", "A | join (B) on $left.x == $right.y"},
+		{"interval variable", `T | summarize count() by bin(t, $width) | extend w = "$width", s = ${width:string}`, `T | summarize count() by bin(t, timespan(00:10:00)) | extend w = "10m", s = "10m"`},
 		{"column of search", `search "x" | where $table == $hub`, `search "x" | where $table == "plant-7"`},
 		{"Grafana's own", "print $__user", `print "anna"`},
 		{"contains", "T | where $__contains(Hub, $hubs) and $__contains(tolower(Hub), 'a', ${port:long})", `T | where Hub in ("plant-7", "we\"ird\\") and tolower(Hub) in ('a', long(8883))`},

@@ -50,6 +50,9 @@ type Variable struct {
 	All bool `json:"all"`
 	// Multi says that several values can be chosen.
 	Multi bool `json:"multi"`
+	// Type is the type of KQL that the values have when the text names no format:
+	// timespan for variables of Grafana's kind interval. Otherwise they are strings.
+	Type string `json:"type,omitempty"`
 }
 
 // Filter is an ad hoc filter of a dashboard or of Explore.

@@ -219,7 +219,11 @@ func (v Variable) literals(r reference) (string, error) {
 		return strings.Join(list, ", "), nil
 	}
 	quoted := func(s string) (string, bool) { return quote(s), true }
-	switch f := strings.ToLower(r.format); f {
+	f := strings.ToLower(r.format)
+	if f == "" && literalTypes[v.Type] != "" {
+		f = v.Type
+	}
+	switch f {
 	case "", "string", "csv", "singlequote", "doublequote", "sqlstring":
 		return each(quoted, "text")
 	case "regex", "pipe", "percentencode", "queryparam":

@@ -29,6 +29,7 @@ export interface TestVariable {
   name: string;
   value: string | string[];
   multi?: boolean;
+  type?: string;
   /** All the choices: what $__all stands for. */
   options?: string[];
   /** The "custom all value" of the variable. */
@@ -58,7 +59,13 @@ export function templateSrv(variables: TestVariable[]): TemplateSrv {
   return {
     getVariables: () =>
       variables.map(
-        (v) => ({ name: v.name, multi: v.multi, current: { value: v.value } }) as unknown as TypedVariableModel
+        (v) =>
+          ({
+            name: v.name,
+            type: v.type ?? 'query',
+            multi: v.multi,
+            current: { value: v.value },
+          }) as unknown as TypedVariableModel
       ),
     replace: (target = '', scopedVars, format) =>
       target.replace(/\$(\w+)|\$\{(\w+(?:\.\w+)*)(?::(\w+))?\}/g, (all, bare, braced) => {
