@@ -461,7 +461,7 @@ func (g *gen) toGUID(v val) val {
 			}
 			return nullOf(kGUID)
 		}
-		return call(kGUID, true, "toUUIDOrNull(replaceAll(trim(BOTH '{} ' FROM "+v.sql+"), '-', ''))")
+		return call(kGUID, true, "toUUIDOrNull(substring(replaceAll(trim(BOTH '{} ' FROM "+v.sql+"), '-', ''), 1, 32))")
 	}
 	return nullOf(kGUID)
 }

@@ -1,6 +1,8 @@
 package chsql
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"hubscope/query/plan"
@@ -189,9 +191,12 @@ var mathFunctions = map[string]function{
 // there are not it is null. (convert-length-function)
 func convertUnit(g *gen, c *plan.Call, a []val) val {
 	known := plan.Units(c.Func.Base)
-	from, _ := a[1].constString()
-	to, _ := a[2].constString()
 	v := g.num(a[0], kReal)
+	from, ok1 := a[1].constString()
+	to, ok2 := a[2].constString()
+	if !ok1 || !ok2 {
+		return g.convertData(known, v, g.str(a[1]), g.str(a[2]))
+	}
 	f, ok1 := known[from]
 	t, ok2 := known[to]
 	if !ok1 || !ok2 {
@@ -201,6 +206,21 @@ func convertUnit(g *gen, c *plan.Call, a []val) val {
 		return val{sql: v.s() + " * " + float(f.Factor/t.Factor), k: kReal, null: v.null, op: true}
 	}
 	return val{sql: "(" + v.s() + " * " + float(f.Factor) + " + " + float(f.Offset-t.Offset) + ") / " + float(t.Factor), k: kReal, null: v.null, op: true}
+}
+
+// convertData writes a conversion between units that are data.
+func (g *gen) convertData(known map[string]plan.Measure, v, from, to val) val {
+	names := slices.Sorted(maps.Keys(known))
+	pick := func(unit val, of func(plan.Measure) float64) string {
+		texts, values := make([]string, len(names)), make([]string, len(names))
+		for i, n := range names {
+			texts[i], values[i] = quote(n), float(of(known[n]))
+		}
+		return g.hoist(val{k: kReal, sql: "transform(" + unit.sql + ", [" + strings.Join(texts, ", ") + "], [" + strings.Join(values, ", ") + "], nan)"}).sql
+	}
+	factor, offset := func(m plan.Measure) float64 { return m.Factor }, func(m plan.Measure) float64 { return m.Offset }
+	f, t := pick(from, factor), pick(to, factor)
+	return call(kReal, true, "if(isNaN("+f+") OR isNaN("+t+"), NULL, ("+v.s()+" * "+f+" + "+pick(from, offset)+" - "+pick(to, offset)+") / "+t+")")
 }
 
 func (g *gen) nextVar() int {

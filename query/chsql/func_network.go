@@ -89,9 +89,16 @@ func (g *gen) inRange6(ip val, r val) string {
 	return under6(x.sql, q.sql) + " = " + under6(y.sql, q.sql)
 }
 
-// inAny tests the ranges that follow the address, or those of an array.
-func (g *gen) inAny(c *plan.Call, a []val, test func(ip, r val) string) val {
+// inAny tests the ranges that follow the address, or those of an array. It is
+// null for what is no address; ranges that are none hold nothing.
+func (g *gen) inAny(c *plan.Call, a []val, address func(v val, max string) (addr, prefix val), test func(ip, r val) string) val {
 	ip := g.hoist(g.str(a[0]))
+	v := g.inRanges(c, ip, a, test)
+	addr, _ := address(ip, "")
+	return call(kBool, true, "if(isNull("+addr.sql+"), NULL, CAST("+v.sql+", 'Bool'))")
+}
+
+func (g *gen) inRanges(c *plan.Call, ip val, a []val, test func(ip, r val) string) val {
 	if len(a) == 2 && c.Args[1].Type() == plan.Dynamic {
 		arr := g.strings(a[1])
 		x := g.variable()
@@ -148,7 +155,7 @@ var networkFunctions = map[string]function{
 		return cond(true, g.inRange4(a[0], a[1]))
 	},
 	"ipv4_is_in_any_range": func(g *gen, c *plan.Call, a []val) val {
-		return g.inAny(c, a, g.inRange4)
+		return g.inAny(c, a, g.ipv4, g.inRange4)
 	},
 	"ipv4_is_private": func(g *gen, c *plan.Call, a []val) val {
 		addr, prefix := g.ipv4(a[0], "")
@@ -185,7 +192,7 @@ var networkFunctions = map[string]function{
 		return cond(true, g.inRange6(a[0], a[1]))
 	},
 	"ipv6_is_in_any_range": func(g *gen, c *plan.Call, a []val) val {
-		return g.inAny(c, a, g.inRange6)
+		return g.inAny(c, a, g.ipv6, g.inRange6)
 	},
 	"has_ipv4": func(g *gen, c *plan.Call, a []val) val {
 		return call(kCond, false, "has("+addresses(g.str(a[0]).sql)+", "+g.str(a[1]).sql+")")

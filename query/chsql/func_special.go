@@ -37,7 +37,8 @@ func betaInv(g *gen, v []val) val {
 	// Bisection: the function grows with its argument.
 	step := let("k", "(acc.1 + acc.2) / 2", "if("+incompleteBeta("p", "q", "k")+" < x, (k, acc.2), (acc.1, k))")
 	body := let("x", "assumeNotNull("+x+")", let("p", "assumeNotNull("+a+")", let("q", "assumeNotNull("+b+")", "arrayFold((acc, i) -> "+step+", range(60), (0., 1.)).1")))
-	return call(kReal, true, "multiIf(isNull("+x+") OR isNull("+a+") OR isNull("+b+") OR "+a+" <= 0 OR "+b+" <= 0, NULL, "+x+" = 1, 1., "+x+" > 0 AND "+x+" < 1, "+body+", nan)")
+	// The page's text has null and NaN the other way round than its example.
+	return call(kReal, true, "multiIf(isNull("+x+") OR isNull("+a+") OR isNull("+b+"), NULL, "+a+" <= 0 OR "+b+" <= 0, nan, "+x+" = 1, 1., "+x+" > 0 AND "+x+" < 1, "+body+", NULL)")
 }
 
 // welchTest is the two-sided p-value of Welch's t test: mean, variance and count

@@ -223,9 +223,6 @@ func (v val) infix() val {
 	return v
 }
 
-// replaceStrings replaces several texts, the earlier ones first; what was replaced
-// is not looked at again. Each match becomes a mark, and then the marks become the
-// rewrites. (replace-strings-function)
 // commandLine splits a text as CommandLineToArgvW does: blanks divide arguments,
 // quotes keep them together, and backslashes count only before a quote, where two
 // are one and an odd one takes the quote as it is.
@@ -240,6 +237,9 @@ func commandLine(text string) string {
 	return "arrayMap(s -> if(s.4 = 1, arrayPushBack(s.1, s.2), s.1), [arrayFold((s, t) -> multiIf(" + quoted + ", " + blank + ", " + plain + "), extractAll(" + text + ", '" + tokens + "'), " + state + ")])[1]"
 }
 
+// replaceStrings replaces several texts, the earlier ones first; what was replaced
+// is not looked at again. Each match becomes a mark, and then the marks become the
+// rewrites. (replace-strings-function)
 func replaceStrings(g *gen, c *plan.Call, a []val) val {
 	l, r := g.hoist(g.raws(a[1])), g.hoist(g.raws(a[2]))
 	acc, pair, x, y, k := g.variable(), g.variable(), g.variable(), g.variable(), g.variable()
@@ -407,14 +407,14 @@ func (g *gen) castText(v val, t plan.Type) val {
 	return g.num(v, kindOf(t))
 }
 
-// extractAll returns the matches of the groups of a regular expression: texts
-// when there is one group, arrays of texts otherwise.
 // extractAll returns all matches, null if there are none. (extract-all-function)
 func extractAll(g *gen, c *plan.Call, a []val) val {
 	v := g.hoist(allMatches(g, a))
 	return call(kJSON, true, "if(empty("+v.sql+"), NULL, "+g.json(v).sql+")")
 }
 
+// allMatches returns the matches of the groups of a regular expression: texts
+// when there is one group, arrays of texts otherwise.
 func allMatches(g *gen, a []val) val {
 	source := g.str(a[len(a)-1])
 	re, _ := a[0].constString()

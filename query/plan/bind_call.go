@@ -296,12 +296,6 @@ func (b *binder) checkCall(e *kql.Call, c *Call) {
 			b.errorf(e.Args[0].Range(), CodeArguments, "%s: there is no part %q", c.Func.Name, k.Text).Hint =
 				didYouMean(k.Text, []string{"year", "quarter", "month", "week", "day", "hour", "minute", "second", "millisecond", "microsecond", "nanosecond", "week_of_year", "dayofyear"})
 		}
-	case "convert_angle", "convert_energy", "convert_force", "convert_length", "convert_mass", "convert_speed", "convert_temperature", "convert_volume":
-		for i := 1; i <= 2; i++ {
-			if _, ok := c.Args[i].(*Const); !ok {
-				b.errorf(e.Args[i].Range(), CodeConstant, "%s: the unit has to be a constant", c.Func.Name)
-			}
-		}
 	case "datetime_utc_to_local", "datetime_local_to_utc":
 		if k, ok := c.Args[1].(*Const); ok && k.T == String {
 			if _, err := time.LoadLocation(k.Text); err != nil || k.Text == "" || k.Text == "Local" {
