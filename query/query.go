@@ -106,6 +106,7 @@ const (
 	CodeReadLimit   Code = "ReadLimit"         // more rows than allowed would be read
 	CodeComplex     Code = "QueryTooComplex"   // the query is too long or too deep for the engine
 	CodeCanceled    Code = "Canceled"          // by the caller
+	CodeDuplicate   Code = "DuplicateQueryId"  // another query with this id runs
 	CodeUnavailable Code = "EngineUnavailable" // ClickHouse does not answer
 	CodeRuntime     Code = "RuntimeError"      // the query met data it cannot work on
 	CodeInternal    Code = "Internal"          // a bug of ours

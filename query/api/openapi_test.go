@@ -310,6 +310,8 @@ func TestOpenAPIAnswers(t *testing.T) {
 	}
 	servers["panics"] = serve(t, brokenRunner{"panic"}, Config{Logger: slog.New(slog.DiscardHandler)})
 	ask("panics", "GET", "/readyz", "")
+	servers["409"] = fails(query.CodeDuplicate)
+	ask("409", "POST", "/api/v1/query", `{"query":"print 1","id":"twice"}`)
 	servers["following"] = following(t)
 	ask("following", "GET", "/api/v1/tail", "")
 	ask("following", "POST", "/api/v1/tail", `{"query":"Connections"}`)

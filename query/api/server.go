@@ -343,6 +343,8 @@ func statusOf(code query.Code) int {
 		return http.StatusGatewayTimeout
 	case query.CodeMemory, query.CodeReadLimit, query.CodeRuntime, query.CodeComplex:
 		return http.StatusBadRequest
+	case query.CodeDuplicate:
+		return http.StatusConflict
 	case query.CodeCanceled:
 		return 499 // client closed request
 	case query.CodeUnavailable:

@@ -466,6 +466,8 @@ func (r *rows) translate(id string, err error) error {
 		return wrap(query.CodeReadLimit, "the query would read more rows than its limit; filter on TimeGenerated, Hub or DeviceId")
 	case proto.ErrQueryWasCancelled, proto.ErrQueryWasCancelledByClient:
 		return wrap(query.CodeCanceled, "the query was canceled")
+	case proto.ErrQueryWithSameIDIsAlreadyRunning:
+		return wrap(query.CodeDuplicate, "a query with the id "+strconv.Quote(id)+" runs already; take another id, or none")
 	case proto.ErrAuthenticationFailed, proto.ErrTooManySimultaneousQueries:
 		return wrap(query.CodeUnavailable, "the storage engine does not take queries now; try again in a moment")
 	}

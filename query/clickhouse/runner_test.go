@@ -252,6 +252,20 @@ func (r *Runner) await(t *testing.T, what, id string) {
 	}
 }
 
+// TestDuplicateID: the second query of two with one id is told why it does not run.
+func TestDuplicateID(t *testing.T) {
+	r := open(t, true)
+	s := statement("SELECT toInt64(number) FROM system.numbers", query.Column{Name: "number", Type: plan.Long})
+	rows, err := r.Run(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	if _, err := all(r.Run(t.Context(), s)); code(err) != query.CodeDuplicate || !strings.Contains(err.Error(), s.ID) {
+		t.Errorf("the second: %v", err)
+	}
+}
+
 func TestReadOnlyWhateverTheUser(t *testing.T) {
 	for _, reader := range []bool{true, false} {
 		r := open(t, reader)
