@@ -18,20 +18,11 @@ import (
 // compression binds the functions that pack text into base64 or unpack it. They
 // work on constants: ClickHouse has no function for a value of a column.
 func (b *binder) compression(e *kql.Call) Expr {
-	name := e.Func.Text
-	if len(e.Args) != 1 {
-		b.errorf(e.Span, CodeArguments, "%s takes 1 argument, not %d", name, len(e.Args))
-		return &Const{T: String}
-	}
-	c, ok := b.expr(e.Args[0]).(*Const)
+	c, ok := b.constantText(e)
 	if !ok {
-		b.unsupported(e.Args[0].Range(), name+" of anything but a constant")
 		return &Const{T: String}
 	}
-	if c.T != String {
-		b.errorf(e.Args[0].Range(), CodeType, "%s: string has to be string, not %s", name, c.T)
-		return &Const{T: String}
-	}
+	name := e.Func.Text
 	switch name {
 	case "zlib_compress_to_base64_string":
 		return &Const{T: String, Text: pack(c.Text, false)}
