@@ -131,7 +131,7 @@ func bin(g *gen, c *plan.Call, a []val) val {
 		l, s := g.hoist(g.num(v, k)), g.hoist(g.num(size, k))
 		return call(k, true, "if("+s.sql+" > 0, CAST("+l.sql+" - positiveModulo("+l.sql+", if("+s.sql+" > 0, "+s.sql+", toDecimal256(1, "+decimalScale+"))), '"+nullable(decimalType, l.null || s.null)+"'), NULL)")
 	}
-	if v.path != nil || v.k == kJSON || v.k == kText {
+	if v.path != nil || v.k != kInt && v.k != kLong && v.k != kTimespan {
 		v = g.num(v, k)
 	}
 	if n, ok := sizeOf(size); ok {

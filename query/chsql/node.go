@@ -541,6 +541,9 @@ func (g *gen) sort(n *plan.Sort, need set) *block {
 	}
 	for _, k := range n.Keys {
 		v := g.sortable(g.expr(k.X))
+		if v.k == kBool && v.c != nil {
+			v = val{sql: "materialize(" + v.sql + ")", k: kBool, null: v.null} // a plain true is a position
+		}
 		o := orderKey{v: v, desc: k.Desc, nullsLast: k.NullsLast}
 		if !v.atom {
 			bd := g.aliased("key", v)

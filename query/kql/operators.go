@@ -5,6 +5,12 @@ import (
 	"strings"
 )
 
+// otherWords are what other languages call an operator.
+var otherWords = map[string]string{
+	"select": "project", "group": "summarize", "groupby": "summarize", "aggregate": "summarize", "stats": "summarize", "head": "take",
+	"eval": "extend", "dedup": "distinct", "unique": "distinct", "having": "where", "drop": "project-away", "rename": "project-rename", "explode": "mv-expand",
+}
+
 // operatorNames are the words that start an operator, for hints.
 var operatorNames = []string{
 	"as", "consume", "count", "distinct", "evaluate", "extend", "facet", "filter", "find", "fork", "getschema", "invoke",
@@ -173,6 +179,9 @@ func (p *parser) badOperator() Operator {
 		lower := strings.ToLower(w)
 		if near := nearest(lower, operatorNames); near != "" {
 			hint = "did you mean " + near + "?"
+		}
+		if other := otherWords[lower]; other != "" {
+			hint = "did you mean " + other + "?"
 		}
 		if isWord(t.kind) && !t.has(fName) || p.peekKind(1) == tLParen && words[w].kind != 0 {
 			p.expected("an operator", hint)

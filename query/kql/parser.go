@@ -348,6 +348,12 @@ func (p *parser) strayHint() string {
 			return "did you mean | " + near + "?"
 		}
 		return "end the statement before it with ;"
+	case lower == "not" && p.pos+1 < len(p.toks) && p.textOf(p.toks[p.pos+1]) == "in":
+		return "write !in"
+	case p.pos > 0 && p.textOf(p.toks[p.pos-1]) == "not":
+		return "write not(...)"
+	case t.kind == tIdent && lower == "is":
+		return "isnull(x) asks for null, isempty(x) for an empty string"
 	case t.kind == tIdent:
 		if near := nearest(w, infixNames); near != "" {
 			return "did you mean " + near + "?"

@@ -597,6 +597,12 @@ func (b *binder) makeSeries(op *kql.MakeSeriesOp, in rel) rel {
 	if t == Datetime {
 		stepType = Timespan
 	}
+	if b.partition != nil {
+		// A series for each part, which keeps what belongs to it.
+		for _, id := range append(append([]ColID(nil), b.partition.Keys...), b.partition.Carry...) {
+			m.Keys = append(m.Keys, Item{Col: Column{ID: id, Name: "part"}, X: &Ref{ID: id}})
+		}
+	}
 	m.From, m.To, m.Step = bound(from, t, "start"), bound(to, t, "end"), bound(step, stepType, "step")
 	if m.Step == nil {
 		b.errorf(op.On.Range(), CodeArguments, "make-series needs a step")
@@ -608,6 +614,9 @@ func (b *binder) makeSeries(op *kql.MakeSeriesOp, in rel) rel {
 // topNested binds top-nested: each clause groups the rows of the groups that the
 // clause before kept.
 func (b *binder) topNested(op *kql.TopNestedOp, in rel) rel {
+	if b.partition != nil {
+		b.unsupported(keywordAt(op), "top-nested inside partition or mv-apply")
+	}
 	source := b.named("nested", in)
 	type level struct {
 		of, by     Column

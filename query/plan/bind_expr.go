@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"math/bits"
 	"strconv"
 	"strings"
 	"time"
@@ -216,7 +217,7 @@ func (b *binder) ref(e *kql.Ref) Expr {
 func (b *binder) unknownName(at kql.Span, name string) {
 	if b.row == nil || len(b.row.cols) == 0 && b.row.name == "" {
 		e := b.errorf(at, CodeUnknownName, "no variable %q", name)
-		e.Hint = didYouMean(name, b.scope.localNames(false))
+		e.Hint = b.nameHint(name, b.scope.localNames(false))
 		return
 	}
 	where := ""
@@ -228,7 +229,25 @@ func (b *binder) unknownName(at kql.Span, name string) {
 	for i := range b.row.cols {
 		names[i] = b.row.cols[i].Name
 	}
-	e.Hint = didYouMean(name, names, b.scope.localNames(false))
+	e.Hint = b.nameHint(name, names, b.scope.localNames(false))
+}
+
+// nameHint says what an unknown name was probably meant to be: a function without
+// its arguments, a null, or one of names.
+func (b *binder) nameHint(name string, names ...[]string) string {
+	f := scalarFuncs[name]
+	if f == nil && b.aggs != nil {
+		f = aggregateFuncs[name]
+	}
+	switch {
+	case f != nil && f.Sigs[0].min == 0:
+		return "a function is called: " + name + "()"
+	case f != nil:
+		return "a function is called: " + name + "(...)"
+	case strings.EqualFold(name, "null"):
+		return "isnull(x) asks for null, isempty(x) for an empty string; int(null) is one"
+	}
+	return didYouMean(name, names...)
 }
 
 func (b *binder) unary(e *kql.Unary) Expr {
@@ -676,14 +695,19 @@ func (b *binder) unknownFunction(n kql.Name) {
 		b.errorf(n.Span, CodeContext, "the aggregate %s cannot be used here", n.Text).Hint = "aggregates stand in summarize"
 		return
 	}
-	names := make([]string, 0, len(functionList))
+	// In summarize an aggregate is the likelier one.
+	var aggregates, names []string
 	for _, f := range functionList {
-		if f.Replaced == "" && (!f.Aggregate || b.aggs != nil) {
+		switch {
+		case f.Replaced != "":
+		case !f.Aggregate:
 			names = append(names, f.Name)
+		case b.aggs != nil:
+			aggregates = append(aggregates, f.Name)
 		}
 	}
 	e := b.errorf(n.Span, CodeUnknownFunction, "no function %q", n.Text)
-	e.Hint = didYouMean(n.Text, names, b.scope.localNames(false))
+	e.Hint = didYouMean(n.Text, aggregates, names, b.scope.localNames(false))
 }
 
 // call binds the call of a function as a value. The first value counts for
@@ -848,7 +872,8 @@ func (b *binder) signature(e *kql.Call, f *Func, args []Expr, typeArg Type) *Sig
 			}
 			continue
 		}
-		if bad > wrong {
+		// What is said to be wrong is what the most generous signature refuses.
+		if bad > wrong || bad == wrong && s.accepted(bad, n) > best.accepted(bad, n) {
 			best, wrong = s, bad
 		}
 	}
@@ -862,6 +887,15 @@ func (b *binder) signature(e *kql.Call, f *Func, args []Expr, typeArg Type) *Sig
 	p := best.param(wrong, n)
 	b.errorf(e.Args[wrong].Range(), CodeType, "%s: %s has to be %s, not %s", f.Name, p.Name, article(p.class), args[wrong].Type())
 	return nil
+}
+
+// accepted is how many types the i-th of n arguments may have.
+func (s *Sig) accepted(i, n int) int {
+	p := s.param(i, n)
+	if p == nil {
+		return 0
+	}
+	return bits.OnesCount16(uint16(p.accepts))
 }
 
 func article(class string) string {

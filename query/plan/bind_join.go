@@ -16,6 +16,19 @@ var joinKinds = map[string]JoinKind{
 	"rightanti": RightAnti, "rightantisemi": RightAnti,
 }
 
+// joinKindHint says which kind SQL's word for one was meant to be.
+func joinKindHint(name string) string {
+	switch strings.ToLower(name) {
+	case "left":
+		return "did you mean leftouter?"
+	case "right":
+		return "did you mean rightouter?"
+	case "outer", "full":
+		return "did you mean fullouter?"
+	}
+	return didYouMean(name, joinKindList)
+}
+
 var joinKindList = []string{"innerunique", "inner", "leftouter", "rightouter", "fullouter", "leftsemi", "rightsemi", "leftanti", "rightanti"}
 
 func (b *binder) joinKind(params []*kql.Param, at kql.Span, fallback JoinKind) JoinKind {
@@ -30,7 +43,7 @@ func (b *binder) joinKind(params []*kql.Param, at kql.Span, fallback JoinKind) J
 				at = p.Value.Range()
 			}
 		}
-		b.errorf(at, CodeArguments, "no kind of join %q", name).Hint = didYouMean(name, joinKindList)
+		b.errorf(at, CodeArguments, "no kind of join %q", name).Hint = joinKindHint(name)
 	}
 	return k
 }

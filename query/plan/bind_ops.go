@@ -166,6 +166,11 @@ func keywordAt(op kql.Operator) kql.Span {
 
 // predicate binds a condition.
 func (b *binder) predicate(e kql.Expr) Expr {
+	if n, ok := e.(*kql.Named); ok {
+		b.errorf(n.Span, CodeContext, "a name cannot be given here").Hint = "write == to compare"
+		b.expr(n.X)
+		return &Const{T: Bool, Null: true}
+	}
 	x := b.expr(e)
 	if t := x.Type(); t != Bool && t != Unknown {
 		b.errorf(e.Range(), CodeType, "a condition has to be bool, not %s", t)
