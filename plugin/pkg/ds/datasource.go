@@ -58,6 +58,12 @@ func New(ctx context.Context, s backend.DataSourceInstanceSettings) (instancemgm
 	d := &Datasource{uid: s.UID, cache: newCache(), disposed: make(chan struct{}), logger: log.DefaultLogger.With("datasource", s.UID)}
 	var connection *http.Client
 	if d.settings, d.invalid = ReadSettings(s); d.invalid == nil {
+		s.JSONData, d.invalid = exactTypes(s.JSONData)
+	}
+	if d.invalid == nil {
+		d.invalid = checkCertificates(s)
+	}
+	if d.invalid == nil {
 		connection, d.invalid = newClient(ctx, s, d.settings)
 	}
 	if d.invalid != nil {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -148,6 +149,59 @@ func ReadSettings(s backend.DataSourceInstanceSettings) (Settings, error) {
 		return settings, errors.New("the options Forward OAuth Identity and Skip TLS Verify exclude each other: without the check anyone on the way could read the users' tokens; set the CA certificate instead")
 	}
 	return settings, nil
+}
+
+// exactTypes gives those settings that Grafana's SDK reads the types that it
+// wants: booleans that are texts it leaves out without a word, and it panics at
+// a null where it expects a text.
+func exactTypes(jsonData []byte) ([]byte, error) {
+	var all map[string]json.RawMessage
+	if len(jsonData) == 0 {
+		return jsonData, nil
+	}
+	if err := json.Unmarshal(jsonData, &all); err != nil {
+		return nil, fmt.Errorf("settings of the data source: %w", err)
+	}
+	for name, value := range all {
+		switch {
+		case string(value) == "null":
+			delete(all, name)
+		case slices.Contains([]string{"tlsAuth", "tlsAuthWithCACert", "tlsSkipVerify"}, name):
+			var text loose
+			if err := json.Unmarshal(value, &text); err != nil {
+				return nil, fmt.Errorf("settings of the data source: %s: %w", name, err)
+			}
+			yes, err := text.boolean(name)
+			if err != nil {
+				return nil, err
+			}
+			all[name] = strconv.AppendBool(nil, yes)
+		case slices.Contains([]string{"serverName", "access", "url", "basicAuthUser"}, name) || strings.HasPrefix(name, "httpHeaderName"):
+			if value[0] != '"' {
+				return nil, fmt.Errorf("%s is not a text: %s", name, value)
+			}
+		}
+	}
+	return json.Marshal(all)
+}
+
+// checkCertificates says which of the certificates is missing that are switched
+// on: Grafana's SDK would go without it.
+func checkCertificates(s backend.DataSourceInstanceSettings) error {
+	var on struct{ TLSAuth, TLSAuthWithCACert bool }
+	if len(s.JSONData) > 0 {
+		if err := json.Unmarshal(s.JSONData, &on); err != nil {
+			return fmt.Errorf("settings of the data source: %w", err)
+		}
+	}
+	given := func(name string) bool { return strings.TrimSpace(s.DecryptedSecureJSONData[name]) != "" }
+	switch {
+	case on.TLSAuthWithCACert && !given("tlsCACert"):
+		return errors.New("the data source is to trust a CA certificate of its own (tlsAuthWithCACert), and there is none (tlsCACert): paste it, or switch it off")
+	case on.TLSAuth && !(given("tlsClientCert") && given("tlsClientKey")):
+		return errors.New("the data source is to send a client certificate (tlsAuth), and the certificate (tlsClientCert) or its key (tlsClientKey) is missing: paste both, or switch it off")
+	}
+	return nil
 }
 
 // serviceURL checks the address of the query service.
