@@ -59,7 +59,7 @@ func TestCredentials(t *testing.T) {
 		"custom header":      {`{` + trust + `,"httpHeaderName1":"Authorization"}`, false, map[string]string{"tlsCACert": ca.pem(), "httpHeaderValue1": "Bearer " + tokens[0]}, "plant"},
 		"client certificate": {`{` + trust + `,"tlsAuth":true}`, false, map[string]string{"tlsCACert": ca.pem(), "tlsClientCert": cert, "tlsClientKey": key}, "office"},
 		"unverified":         {`{"tlsSkipVerify":true}`, false, map[string]string{"token": tokens[0]}, "plant"},
-		"no CA":              {`{}`, false, map[string]string{"token": tokens[0]}, "an authority that Grafana's server does not know"},
+		"another CA":         {`{` + trust + `}`, false, map[string]string{"tlsCACert": newAuthority(t).pem(), "token": tokens[0]}, "an authority that Grafana's server does not know"},
 		"other name":         {`{"tlsAuthWithCACert":true}`, false, map[string]string{"tlsCACert": ca.pem(), "token": tokens[0]}, "is not for 127.0.0.1 but for service.example"},
 		"none":               {`{` + trust + `}`, false, map[string]string{"tlsCACert": ca.pem()}, "does not accept the credentials"},
 	} {
