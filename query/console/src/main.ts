@@ -226,6 +226,9 @@ async function run(): Promise<void> {
     else if (shownTab === "tab-chart") selectTab(next.columns.length > 1 ? "tab-chart" : "tab-table")
     if (shownTab === "tab-plan") void explain(true)
     else void explain(false)
+    // The service was away, or there was no token, when these were asked for.
+    if (!loaded) void load()
+    if (find("verdict").textContent === "") void check()
   } catch (error) {
     if (result === next) grid.grown()
     const problems = error instanceof Failed ? error.problems : [{ code: "Console", message: String(error) }]
@@ -327,7 +330,7 @@ function stats(r: Result, s: Stats, ms: number): void {
     " · ",
     item(duration(s.elapsedMs), `${duration(ms)} until all was here, ${s.elapsedMs} ms in the engine, ${s.compileMs} ms to compile`),
     " · ",
-    item(`read ${count(s.readRows)} rows, ${bytes(s.readBytes)}`, `peak memory ${bytes(s.memoryBytes)}`),
+    item(`read ${count(s.readRows)} ${s.readRows === 1 ? "row" : "rows"}, ${bytes(s.readBytes)}`, `peak memory ${bytes(s.memoryBytes)}`),
     h("span", { id: "source" }),
   )
 }
@@ -437,9 +440,13 @@ function saved(): string {
   return history.list()[0]?.query ?? firstQuery
 }
 
+// loaded says that the schema is there; a run that succeeds tries again.
+let loaded = false
+
 async function load(): Promise<void> {
   try {
     const [schema, functions] = await Promise.all([api.schema(), api.functions()])
+    loaded = true
     find("token").hidden = !api.hasToken
     tree.show(schema)
     await editor.complete(schema, functions)
