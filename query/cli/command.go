@@ -301,8 +301,9 @@ func (p *progress) show(s client.Stats) {
 		rows = fmt.Sprintf("%s of %s rows (%d %%)", count(s.ReadRows), count(s.TotalRows), 100*s.ReadRows/s.TotalRows)
 	}
 	line := fmt.Sprintf("reading %s, %s, %s", rows, size(s.ReadBytes), duration(float64(time.Since(p.begun).Milliseconds())))
-	if p.width > 0 && width(line) >= p.width { // a broken line could not be taken away
-		line = cutTo(line, p.width-1)
+	// A broken line could not be taken away; the terminal writes ^C behind it.
+	if room := p.width - 3; p.width > 0 && width(line) > room {
+		line = cutTo(line, max(room, 1))
 	}
 	fmt.Fprint(p.w, "\r\x1b[K"+line)
 	p.shown = true
