@@ -14,12 +14,24 @@ func (g *gen) join(n *plan.Join, need set) *block {
 		inner.addExpr(on.L)
 		inner.addExpr(on.R)
 	}
+	unique := n.Kind == plan.InnerUnique && n.Partition != nil
+	if unique {
+		for _, id := range n.Partition.Keys {
+			inner.addExpr(&plan.Ref{ID: id})
+		}
+	}
 	left := g.joinSide(n.L, inner, n.Kind == plan.RightOuter || n.Kind == plan.FullOuter)
 	// Keys are computed on their side, under a name.
 	lKeys, made := g.keys(&left, inner, n.On, true)
 	if n.Kind == plan.InnerUnique && len(lKeys) > 0 {
 		g.b = left
-		left.limitBy = "1 BY " + strings.Join(lKeys, ", ")
+		by := lKeys[:len(lKeys):len(lKeys)]
+		if unique {
+			for _, id := range n.Partition.Keys {
+				by = append(by, g.use(id).sql)
+			}
+		}
+		left.limitBy = "1 BY " + strings.Join(by, ", ")
 		left = g.wrap(left, inner.with(made...))
 	}
 	right := g.joinSide(n.R, inner, n.Kind == plan.LeftOuter || n.Kind == plan.FullOuter)

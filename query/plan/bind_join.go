@@ -51,7 +51,11 @@ func (b *binder) joinKind(params []*kql.Param, at kql.Span, fallback JoinKind) J
 func (b *binder) join(op *kql.JoinOp, in rel) rel {
 	kind := b.joinKind(op.Params, keywordAt(op), InnerUnique)
 	right := b.joinRight(op.Right)
-	j := &Join{Kind: kind, L: in.node, R: right.node}
+	j := &Join{Kind: kind, L: in.node, R: right.node, Partition: b.partition}
+	if b.partition != nil && (kind == RightOuter || kind == FullOuter || kind.RightOnly()) {
+		// Right rows would count once for each part.
+		b.unsupported(keywordAt(op), "join kind="+kind.String()+" inside partition or mv-apply")
+	}
 	if op.Where != nil {
 		b.unsupported(op.Where.Range(), "join ... where")
 	}

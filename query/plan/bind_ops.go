@@ -129,11 +129,17 @@ func (b *binder) bindOperator(op kql.Operator, in rel) rel {
 	case *kql.ScanOp:
 		return b.scanOp(op, in)
 	case *kql.GetSchemaOp:
+		if b.partition != nil {
+			b.unsupported(keywordAt(op), "getschema inside partition or mv-apply")
+		}
 		return b.getSchema(in)
 	case *kql.AsOp:
 		v := b.named(op.Name.Text, in)
 		v.at = op.Name.Span
-		r := b.reference(v)
+		r := in
+		if b.partition == nil {
+			r = b.reference(v)
+		} // else the rows keep the columns that divide them
 		r.name = op.Name.Text
 		v.rel.name, v.part = op.Name.Text, b.partition
 		b.scope.declare(op.Name.Text, v)

@@ -224,6 +224,8 @@ type Join struct {
 	Cross bool // no condition: every row with every row
 	// Where is a further condition on pairs of rows; inner joins only.
 	Where Expr
+	// Partition divides the left rows; innerunique keeps a row of a key in each part.
+	Partition *Partition
 }
 
 // UnionPart is an input of a union. From[i] is the column for the union's column
