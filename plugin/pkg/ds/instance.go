@@ -146,7 +146,7 @@ func ReadSettings(s backend.DataSourceInstanceSettings) (Settings, error) {
 		return settings, errors.New("the option Forward OAuth Identity needs an https address: over plain HTTP anyone on the way could read the users' tokens")
 	}
 	if settings.OAuthPassThru && skipVerify {
-		return settings, errors.New("the options Forward OAuth Identity and Skip TLS Verify exclude each other: without the check anyone on the way could read the users' tokens; set the CA certificate instead")
+		return settings, errors.New("the options Forward OAuth Identity and Skip TLS certificate validation exclude each other: without the check anyone on the way could read the users' tokens; set the CA certificate instead")
 	}
 	return settings, nil
 }
@@ -188,7 +188,10 @@ func exactTypes(jsonData []byte) ([]byte, error) {
 // checkCertificates says which of the certificates is missing that are switched
 // on: Grafana's SDK would go without it.
 func checkCertificates(s backend.DataSourceInstanceSettings) error {
-	var on struct{ TLSAuth, TLSAuthWithCACert bool }
+	var on struct {
+		TLSAuth, TLSAuthWithCACert bool
+		ServerName                 string
+	}
 	if len(s.JSONData) > 0 {
 		if err := json.Unmarshal(s.JSONData, &on); err != nil {
 			return fmt.Errorf("settings of the data source: %w", err)
@@ -197,9 +200,11 @@ func checkCertificates(s backend.DataSourceInstanceSettings) error {
 	given := func(name string) bool { return strings.TrimSpace(s.DecryptedSecureJSONData[name]) != "" }
 	switch {
 	case on.TLSAuthWithCACert && !given("tlsCACert"):
-		return errors.New("the data source is to trust a CA certificate of its own (tlsAuthWithCACert), and there is none (tlsCACert): paste it, or switch it off")
+		return errors.New("Add self-signed certificate (tlsAuthWithCACert) is on and there is no CA certificate (tlsCACert): paste it, or switch it off")
+	case on.TLSAuth && on.ServerName != "" && !given("tlsClientCert") && !given("tlsClientKey"):
+		// The form has the server's name in the same section.
 	case on.TLSAuth && !(given("tlsClientCert") && given("tlsClientKey")):
-		return errors.New("the data source is to send a client certificate (tlsAuth), and the certificate (tlsClientCert) or its key (tlsClientKey) is missing: paste both, or switch it off")
+		return errors.New("TLS Client Authentication (tlsAuth) is on, and the certificate (tlsClientCert) or its key (tlsClientKey) is missing: paste both, or switch it off")
 	}
 	return nil
 }

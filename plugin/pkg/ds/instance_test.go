@@ -113,12 +113,13 @@ func TestNear(t *testing.T) {
 func TestNewTypes(t *testing.T) {
 	for json, want := range map[string]string{
 		`{"serverName":null,"tlsAuth":false,"access":null,"url":null,"basicAuthUser":null,"httpHeaderName1":null}`: "",
-		`{"tlsAuthWithCACert":"true"}`:            "CA certificate of its own",
-		`{"tlsAuth":"true"}`:                      "client certificate (tlsAuth)",
-		`{"tlsAuth":"yes"}`:                       "tlsAuth is neither true nor false: yes",
-		`{"serverName":1,"tlsAuth":true}`:         "serverName is not a text: 1",
-		`{"httpHeaderName1":["a"]}`:               `httpHeaderName1 is not a text: ["a"]`,
-		`{"tlsAuthWithCACert":{},"timeout":null}`: "tlsAuthWithCACert is neither true nor false: {}",
+		`{"tlsAuthWithCACert":"true"}`:              "no CA certificate (tlsCACert)",
+		`{"tlsAuth":"true"}`:                        "TLS Client Authentication (tlsAuth)",
+		`{"tlsAuth":true,"serverName":"a.example"}`: "",
+		`{"tlsAuth":"yes"}`:                         "tlsAuth is neither true nor false: yes",
+		`{"serverName":1,"tlsAuth":true}`:           "serverName is not a text: 1",
+		`{"httpHeaderName1":["a"]}`:                 `httpHeaderName1 is not a text: ["a"]`,
+		`{"tlsAuthWithCACert":{},"timeout":null}`:   "tlsAuthWithCACert is neither true nor false: {}",
 	} {
 		made, err := New(t.Context(), backend.DataSourceInstanceSettings{URL: "https://localhost", BasicAuthEnabled: true, JSONData: []byte(json),
 			DecryptedSecureJSONData: map[string]string{"httpHeaderValue1": "x"}})

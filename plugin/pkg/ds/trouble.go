@@ -98,10 +98,10 @@ func diagnoseTLS(err error, at string) *trouble {
 	switch {
 	case errors.As(err, &unknown):
 		return &trouble{"tls-unknown-ca", "the certificate of " + at + " is signed by an authority that Grafana's server does not know",
-			"Switch on TLS with CA cert in the data source and paste the CA certificate (hubscope up keeps its own in its data folder)"}
+			"Switch on Add self-signed certificate in the data source and paste the CA certificate (hubscope up keeps its own in its data folder)"}
 	case errors.As(err, &name):
 		return &trouble{"tls-name", "the certificate of " + at + " is not for " + name.Host + " but for " + certificateNames(name.Certificate),
-			"Use a name of the certificate in the URL, or set it as ServerName in the TLS settings of the data source"}
+			"Use a name of the certificate in the URL, or set it as ServerName in the data source, below TLS Client Authentication"}
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return &trouble{"tls-expired", "the certificate of " + at + " has expired or is not valid yet", "Renew it, and check the clock of Grafana's server"}
 	case errors.As(err, &invalid):
@@ -110,7 +110,7 @@ func diagnoseTLS(err error, at string) *trouble {
 		strings.Contains(text, "remote error: tls: unknown certificate authority"), strings.Contains(text, "remote error: tls: expired certificate"),
 		strings.Contains(text, "remote error: tls: handshake failure"):
 		return &trouble{"tls-client-certificate", at + " does not accept the client certificate of the data source, or wants one",
-			"Switch on TLS Client Auth in the data source, and paste a certificate that the service's client CA has signed, with its key"}
+			"Switch on TLS Client Authentication in the data source, and paste a certificate that the service's client CA has signed, with its key"}
 	case errors.As(err, &record), strings.Contains(text, "server gave HTTP response to HTTPS client"):
 		return &trouble{"tls-not-spoken", at + " does not speak TLS", "Write http:// instead of https:// in the URL, or set the port with TLS"}
 	case strings.Contains(text, "remote error: tls: protocol version not supported"), strings.Contains(text, "tls: no supported versions"),
