@@ -200,11 +200,11 @@ func checkCertificates(s backend.DataSourceInstanceSettings) error {
 	given := func(name string) bool { return strings.TrimSpace(s.DecryptedSecureJSONData[name]) != "" }
 	switch {
 	case on.TLSAuthWithCACert && !given("tlsCACert"):
-		return errors.New("Add self-signed certificate (tlsAuthWithCACert) is on and there is no CA certificate (tlsCACert): paste it, or switch it off")
+		return errors.New("the option Add self-signed certificate (tlsAuthWithCACert) is on, and there is no CA certificate (tlsCACert): paste it, or switch it off")
 	case on.TLSAuth && on.ServerName != "" && !given("tlsClientCert") && !given("tlsClientKey"):
 		// The form has the server's name in the same section.
 	case on.TLSAuth && !(given("tlsClientCert") && given("tlsClientKey")):
-		return errors.New("TLS Client Authentication (tlsAuth) is on, and the certificate (tlsClientCert) or its key (tlsClientKey) is missing: paste both, or switch it off")
+		return errors.New("the option TLS Client Authentication (tlsAuth) is on, and the certificate (tlsClientCert) or its key (tlsClientKey) is missing: paste both, or switch it off")
 	}
 	return nil
 }
