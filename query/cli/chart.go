@@ -194,9 +194,8 @@ func (c *chart) unpacked() *chart {
 				longest = max(longest, len(items[i]))
 			}
 		}
-		if len(p.rows)+longest > maxPoints {
-			p.more = true
-			break
+		if room := maxPoints - len(p.rows); longest > room {
+			longest, p.more = room, true
 		}
 		for k := range longest {
 			point := slices.Clone(row)

@@ -108,6 +108,13 @@ func TestMakeSeries(t *testing.T) {
 	if !strings.Contains(lines[plotHeight+2], "* 443   o 8883") {
 		t.Errorf("the legend is %q", lines[plotHeight+2])
 	}
+	// An array is longer than a chart takes.
+	long := `[[443,[` + strings.Repeat("1,", 2*maxPoints) + `1],null]]`
+	for _, kind := range []string{"card", "columnchart"} {
+		if got := drawn(t, columns[1:], strings.Replace(long, "443,", "", 1), client.Render{Visualization: kind}, false); !strings.Contains(got, "the chart shows the first 50,000 rows") {
+			t.Errorf("%s: points are left out silently:\n%s", kind, got)
+		}
+	}
 	// Arrays without numbers, and numbers beside arrays that tell no times, stay as they are.
 	if got := drawn(t, columns[:2], `[[443,["a"]]]`, client.Render{Visualization: "columnchart"}, false); !strings.Contains(got, "443") {
 		t.Errorf("a column of numbers beside arrays is not drawn:\n%s", got)
