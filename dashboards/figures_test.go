@@ -321,11 +321,15 @@ func title(q question) string {
 // compare runs a query, and what its figure says of it.
 func compare(t *testing.T, h *history, v *visitor, q question, l look) {
 	t.Helper()
-	length, interval := q.span(t, v.dashboard)
-	if length = l.from - l.to; q.panel != nil && q.panel.TimeFrom != "" && !l.absolute {
+	_, least := q.span(t, v.dashboard)
+	length := l.from - l.to
+	if q.panel != nil && q.panel.TimeFrom != "" && !l.absolute {
 		length = age(t, q.panel.TimeFrom)
 	}
-	interval = max(length/points, map[bool]time.Duration{true: interval}[q.panel != nil && q.panel.Interval != ""])
+	interval := length / points
+	if q.panel != nil && q.panel.Interval != "" {
+		interval = max(interval, least)
+	}
 	to := h.now.Add(-l.to)
 	r := backend.TimeRange{From: to.Add(-length), To: to}
 	var m ds.Model
