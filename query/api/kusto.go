@@ -597,8 +597,7 @@ func (a *answer) writeV1(s *sink, failTruncated bool) error {
 		Exceptions   []string
 		OneApiErrors []kustoErrorBody
 	}{exceptions, []kustoErrorBody{*problem}})
-	s.text("]}")
-	s.text(`],"Exceptions":`)
+	s.text(`]}],"Exceptions":`)
 	s.json(exceptions)
 	s.text("}\n")
 	return s.close()

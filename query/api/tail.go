@@ -94,11 +94,11 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 		s.write(x)
 		s.active.Done()
 	}()
-	if err := s.follow(w, r, req, start, &x); err != nil {
+	err = s.follow(w, r, req, start, &x)
+	if err != nil && x.State == "" && r.Context().Err() == nil {
 		x.fail(err)
-		return err
 	}
-	return nil
+	return err
 }
 
 // follow writes events until the client leaves or the server closes. What it does
