@@ -185,6 +185,7 @@ var stringFunctions = map[string]function{
 		return val{k: kArray, elem: kString, sql: "arrayMap(x -> if(startsWith(x, '\"'), replaceAll(substring(x, 2, greatest(toInt64(length(x)) - 2, 0)), '\"\"', '\"'), x), arrayMap(x -> substring(x, 2), extractAll(concat(',', " + s + "), ',(?:\"(?:[^\"]|\"\")*\"|[^,]*)')))"}
 	},
 	"parse_path":    parsePath,
+	"parse_xml":     func(g *gen, c *plan.Call, a []val) val { return parseXML(g, g.str(a[0])) },
 	"parse_version": parseVersion,
 	"format_bytes":  formatBytes,
 }

@@ -28,6 +28,5 @@ func TestFunctionsHaveSQL(t *testing.T) {
 // bound are the functions that package plan replaces by something else.
 var bound = map[string]bool{
 	"bag_pack_columns": true, "bin_auto": true, "column_ifexists": true, "columnifexists": true, "column_names_of": true, "iscolumnexists": true, "ingestion_time": true,
-	"parse_xml":                      true,
 	"zlib_compress_to_base64_string": true, "zlib_decompress_from_base64_string": true, "gzip_compress_to_base64_string": true, "gzip_decompress_from_base64_string": true,
 }

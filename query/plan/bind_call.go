@@ -70,8 +70,6 @@ func (b *binder) special(e *kql.Call) (outs []output, ok bool) {
 		}
 	case "bin_auto":
 		return one(b.binAuto(e))
-	case "parse_xml":
-		return one(b.parseXML(e))
 	case "zlib_compress_to_base64_string", "zlib_decompress_from_base64_string", "gzip_compress_to_base64_string", "gzip_decompress_from_base64_string":
 		return one(b.compression(e))
 	case "now", "ago":

@@ -32,6 +32,25 @@ func (b *binder) compression(e *kql.Call) Expr {
 	return &Const{T: String, Text: unpack(c.Text, name == "gzip_decompress_from_base64_string")}
 }
 
+// constantText binds the only argument of a function of constant text.
+func (b *binder) constantText(e *kql.Call) (*Const, bool) {
+	name := e.Func.Text
+	if len(e.Args) != 1 {
+		b.errorf(e.Span, CodeArguments, "%s takes 1 argument, not %d", name, len(e.Args))
+		return nil, false
+	}
+	c, ok := b.expr(e.Args[0]).(*Const)
+	if !ok {
+		b.unsupported(e.Args[0].Range(), name+" of anything but a constant")
+		return nil, false
+	}
+	if c.T != String {
+		b.errorf(e.Args[0].Range(), CodeType, "%s: the argument has to be string, not %s", name, c.T)
+		return nil, false
+	}
+	return c, true
+}
+
 // The heads of RFC 1950 and RFC 1952: deflate, no time or name.
 const (
 	zlibHead = "\x78\x01"

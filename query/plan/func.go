@@ -395,7 +395,7 @@ var functionTable = []struct {
 	{"parse_csv", "string", nameFirst, "", "", "(csv_text stringdyn) dynamic", "Splits the first record of CSV text into an array."},
 	{"parse_path", "string", nameNone, "", "", "(path string) dynamic", "Parts of a file path as a bag."},
 	{"parse_version", "string", nameNone, "", "", "(version string) decimal", "A version text as a comparable decimal."},
-	{"parse_xml", "string", nameNone, "", "", "(xml string!) dynamic", "A constant XML text as a bag, null if it is none."},
+	{"parse_xml", "string", nameNone, "", "", "(xml string) dynamic", "XML text as a bag, null if it is none."},
 	{"format_bytes", "string", nameFirst, "", "", "(size number, precision number!{0,1}, format string!{0,1}) string", "Formats a number of bytes with a unit."},
 
 	// conversion
