@@ -261,8 +261,8 @@ var scenarios = []scenario{
 	{name: "at the bound", rule: "TlsDowngrade", events: func(now time.Time) []ingest.Event {
 		bound := now.Add(-14 * day).Truncate(day)
 		return []ingest.Event{
-			connect("out", "1.2", strong, bound), connect("out", "1.0", weak, now.Add(-time.Minute)),
-			connect("in", "1.2", strong, bound.Add(time.Microsecond)), connect("in", "1.0", weak, now.Add(-time.Minute)),
+			connect("out", "1.2", strong, bound.Add(-time.Microsecond)), connect("out", "1.0", weak, now.Add(-time.Minute)),
+			connect("in", "1.2", strong, bound), connect("in", "1.0", weak, now.Add(-time.Minute)),
 		}
 	}, want: []row{{labels: device("in", "TlsVersion", "1.0"), value: 1, most: 1}}},
 	{name: "at the bound", rule: "NewDeviceOnLegacyTls", events: func(now time.Time) []ingest.Event {
