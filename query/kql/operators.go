@@ -183,6 +183,9 @@ func (p *parser) badOperator() Operator {
 		if other := otherWords[lower]; other != "" {
 			hint = "did you mean " + other + "?"
 		}
+		if lower == "count" && p.peekKind(1) == tLParen {
+			hint = "the operator count has no parentheses; the aggregate count() stands in summarize"
+		}
 		if isWord(t.kind) && !t.has(fName) || p.peekKind(1) == tLParen && words[w].kind != 0 {
 			p.expected("an operator", hint)
 		} else {

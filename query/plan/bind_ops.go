@@ -502,7 +502,7 @@ func (b *binder) projectAway(list []kql.Expr, in rel, keep bool) rel {
 
 func (b *binder) projectRename(list []kql.Expr, in rel) rel {
 	cols := append([]Column(nil), in.cols...)
-	declared := map[string]bool{}
+	declared, renamed := map[string]bool{}, map[string]bool{}
 	for _, e := range list {
 		n, ok := e.(*kql.Named)
 		if !ok || len(n.Names) != 1 {
@@ -536,9 +536,14 @@ func (b *binder) projectRename(list []kql.Expr, in rel) rel {
 				break
 			}
 		}
-		if !found {
+		switch {
+		case renamed[old.Text]:
 			b.errorf(old.Span, CodeDuplicate, "column %q is renamed twice", old.Text)
+		case !found: // an open table was found to have it just now
+			c.Name = name
+			cols = append(cols, c)
 		}
+		renamed[old.Text] = true
 	}
 	seen := map[string]bool{}
 	for _, c := range cols {
