@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -106,14 +107,15 @@ func TestQueryLogColumns(t *testing.T) {
 // TestQueryLogNeverBlocks: with a full queue records are counted and dropped.
 func TestQueryLogNeverBlocks(t *testing.T) {
 	l := openLog(t, func(c *LogConfig) { c.Queue = 10 })
+	id := fmt.Sprint("full-", time.Now().UnixNano())
 	for i := range 25 {
-		l.Add(query.Record{Time: time.Now(), ID: "full", State: query.StateCompleted, Text: strings.Repeat("y", i)})
+		l.Add(query.Record{Time: time.Now(), ID: id, State: query.StateCompleted, Text: strings.Repeat("y", i)})
 	}
 	if l.Dropped() != 15 {
 		t.Errorf("%d dropped, want 15", l.Dropped())
 	}
 	stop(t, l)
-	if n := logged(t, "full"); n != 10 {
+	if n := logged(t, id); n != 10 {
 		t.Errorf("%d stored, want 10", n)
 	}
 }
@@ -121,15 +123,16 @@ func TestQueryLogNeverBlocks(t *testing.T) {
 // TestQueryLogWhileItRuns: many records are stored without a stop.
 func TestQueryLogWhileItRuns(t *testing.T) {
 	l := openLog(t, func(c *LogConfig) { c.Linger = 10 * time.Millisecond })
+	id := fmt.Sprint("many-", time.Now().UnixNano())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
 	for range 3000 {
-		l.Add(query.Record{Time: time.Now(), ID: "many", State: query.StateCompleted})
+		l.Add(query.Record{Time: time.Now(), ID: id, State: query.StateCompleted})
 	}
-	for deadline := time.Now().Add(20 * time.Second); logged(t, "many") < 3000; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); logged(t, id) < 3000; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d stored, want 3000", logged(t, "many"))
+			t.Fatalf("%d stored, want 3000", logged(t, id))
 		}
 	}
 	cancel()
