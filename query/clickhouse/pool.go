@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/ch-go"
+	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/puddle/v2"
 )
 
@@ -60,34 +61,39 @@ func newPool(opts ch.Options, maxConns int) (*pool, error) {
 // acquire returns a connection that answers. While the engine cannot be reached
 // it tries again, until patience is over since somebody noticed.
 func (p *pool) acquire(ctx context.Context) (*puddle.Resource[*ch.Client], error) {
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		conn, err := p.conns.Acquire(ctx)
+	var unreachable error
+	conn, err := backoff.Retry(ctx, func() (*puddle.Resource[*ch.Client], error) {
+		conn, err := p.usable(ctx)
 		if err == nil {
-			if p.answers(ctx, conn) {
-				p.gone.Store(0)
-				return conn, nil
-			}
-			conn.Destroy() // the next one may be newer
-			wait = 0
-			continue
+			p.gone.Store(0)
+			return conn, nil
 		}
 		if ctx.Err() != nil || !broken(err) {
-			return nil, err
+			return nil, backoff.Permanent(err)
 		}
+		unreachable = &unreachableError{err}
 		now := time.Now().UnixNano()
 		p.gone.CompareAndSwap(0, now)
 		if since := p.gone.Load(); since != 0 && time.Duration(now-since) > p.patience {
-			return nil, &unreachableError{err}
+			return nil, backoff.Permanent(unreachable)
 		}
-		wait = max(wait, 50*time.Millisecond)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return nil, ctx.Err()
-			}
-			return nil, &unreachableError{err}
+		return nil, unreachable
+	}, backoff.WithBackOff(&backoff.ExponentialBackOff{InitialInterval: 50 * time.Millisecond, Multiplier: 2, MaxInterval: time.Second}),
+		backoff.WithMaxElapsedTime(0)) // patience and the query's own time limit it
+	if unreachable != nil && errors.Is(err, context.DeadlineExceeded) {
+		return nil, unreachable
+	}
+	return conn, err
+}
+
+// usable returns the pool's next connection that answers, a new one at the last.
+func (p *pool) usable(ctx context.Context) (*puddle.Resource[*ch.Client], error) {
+	for {
+		conn, err := p.conns.Acquire(ctx)
+		if err != nil || p.answers(ctx, conn) {
+			return conn, err
 		}
+		conn.Destroy() // the next one may be newer
 	}
 }
 
