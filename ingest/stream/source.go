@@ -213,9 +213,6 @@ func (s *Source) Close() {
 	}
 }
 
-// Stream is the name of the stream.
-func (s *Source) Stream() string { return s.stream }
-
 // Connected says whether both connections are up.
 func (s *Source) Connected() bool { return s.data.IsConnected() && s.ctl.IsConnected() }
 
@@ -660,9 +657,6 @@ func (l *Lease) wentBack(ctx context.Context, info *jetstream.StreamInfo, seq ui
 		return first - 1, first <= seq, nil
 	}
 }
-
-// Lost is closed when another collector took over.
-func (l *Lease) Lost() <-chan struct{} { return l.lost.Done() }
 
 // Position returns the record as it is or will be written next. It never waits
 // for the broker.
