@@ -52,21 +52,14 @@ var dynamicFunctions = map[string]function{
 		if len(a) > 4 {
 			nth = g.num(a[4], kLong).lit()
 		}
-		var none []string
-		for i, v := range a[3:] {
-			least := int64(i - 1)
-			n := g.num(v, kLong)
-			if k, ok := n.constInt(); ok && k < least {
-				return nullOf(kLong)
-			} else if !ok && n.c == nil {
-				none = append(none, "ifNull("+n.sql+", 0) < "+itoa(least))
-			}
+		none, never := g.noPlace(a)
+		if never {
+			return nullOf(kLong)
 		}
 		found := g.hoist(val{k: kArray, elem: kLong, sql: "arrayFilter(i -> " + arr.sql + "[i] = " + needle.sql + " AND i > " + from.sql + " AND i <= " + to + ", arrayEnumerate(" + arr.sql + "))"})
 		sql := "if(length(" + found.sql + ") >= " + nth + " AND " + nth + " > 0, toInt64(" + found.sql + "[" + nth + "]) - 1, toInt64(-1))"
-		if len(none) > 0 {
-			// No such length or occurrence: null. (array-index-of-function)
-			return call(kLong, true, "if("+strings.Join(none, " OR ")+", NULL, "+sql+")")
+		if none != "" {
+			return call(kLong, true, "if("+none+", NULL, "+sql+")")
 		}
 		return call(kLong, false, sql)
 	},

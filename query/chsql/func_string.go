@@ -1,7 +1,6 @@
 package chsql
 
 import (
-	"slices"
 	"strings"
 
 	"hubscope/query/kql"
@@ -290,25 +289,33 @@ func substring(g *gen, c *plan.Call, a []val) val {
 func indexof(g *gen, c *plan.Call, a []val) val {
 	s, p := g.str(a[0]), g.str(a[1])
 	regex := c.Func.Base == "indexof_regex"
+	none, never := g.noPlace(a)
+	if never {
+		return nullOf(kLong)
+	}
+	v := place(g, regex, s, p, a)
+	if none != "" {
+		return call(kLong, true, "if("+none+", NULL, "+v.sql+")")
+	}
+	return v
+}
+
+// noPlace tests the length and the occurrence that a search may be given behind
+// its start: of a length below -1 or an occurrence below 0 the result is null.
+// never is true where constants say so.
+// (indexof-function, array-index-of-function)
+func (g *gen) noPlace(a []val) (sql string, never bool) {
 	var none []string
-	for i, least := range map[int]int64{3: -1, 4: 0} {
-		if i >= len(a) {
-			continue
-		}
-		// No such length or occurrence: null. (indexof-function)
-		n := g.num(a[i], kLong)
+	for i, v := range a[min(3, len(a)):] {
+		least := int64(i - 1)
+		n := g.num(v, kLong)
 		if k, ok := n.constInt(); ok && k < least {
-			return nullOf(kLong)
+			return "", true
 		} else if !ok && n.c == nil {
 			none = append(none, "ifNull("+n.sql+", 0) < "+itoa(least))
 		}
 	}
-	v := place(g, regex, s, p, a)
-	if len(none) > 0 {
-		slices.Sort(none)
-		return call(kLong, true, "if("+strings.Join(none, " OR ")+", NULL, "+v.sql+")")
-	}
-	return v
+	return strings.Join(none, " OR "), false
 }
 
 // place writes where a text, or a match of a regular expression, begins.

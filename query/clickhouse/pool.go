@@ -19,7 +19,9 @@ import (
 const (
 	dialTimeout      = 20 * time.Second
 	handshakeTimeout = 30 * time.Second
-	pingTimeout      = 10 * time.Second
+	// The server reports progress ten times a second; silence for long means it is gone.
+	readTimeout = 30 * time.Second
+	pingTimeout = 10 * time.Second
 	// askedAfter is how long a connection is trusted that nobody has used.
 	askedAfter = time.Second
 	// maxIdle and maxAge are those of a connection; the second lets connections

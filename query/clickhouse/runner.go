@@ -68,7 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Runner, error) {
 	pool, err := newPool(ch.Options{
 		Address: opts.Addr[0], Database: opts.Auth.Database, User: opts.Auth.Username, Password: opts.Auth.Password,
 		ClientName: "hubscope query", TLS: opts.TLS, DialTimeout: dialTimeout, HandshakeTimeout: handshakeTimeout,
-		ReadTimeout: handshakeTimeout, Compression: ch.CompressionDisabled,
+		ReadTimeout: readTimeout, Compression: ch.CompressionDisabled,
 	}, cfg.MaxConns)
 	if err != nil {
 		return nil, fmt.Errorf("clickhouse: %w", err)
